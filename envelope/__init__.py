@@ -1,0 +1,1 @@
+"""Save a model with one call; everything else is derived or configured."""

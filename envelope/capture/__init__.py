@@ -1,0 +1,1 @@
+"""What is captured without being asked: environment, modules, context, statistics."""

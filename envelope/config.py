@@ -1,0 +1,141 @@
+"""The YAML that people write: deployments, rules and batch jobs. Unknown keys are errors.
+
+Pydantic checks it at the door; the rest of the code sees these frozen models only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from envelope.errors import ConfigError
+
+DEPLOYMENT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+
+class _Config(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Resources(_Config):
+    """What one replica reserves on its node. memory_bytes: None reserves none."""
+
+    num_cpus: float = Field(default=0.25, ge=0)
+    num_gpus: float = Field(default=0, ge=0)
+    memory_bytes: int | None = Field(default=None, gt=0)
+
+
+class DeploymentConfig(_Config):
+    """How one deployment is served.
+
+    timeout_s: from the request's arrival to its answer, else 504.
+    max_queue: requests waiting per replica before 429.
+    batching: auto shares calls where the function is proved row-wise.
+    extra_columns: what a column or member that the schema does not name is: a fault, or ignored.
+    start_timeout_s: a start that is not ready by then has failed.
+    max_body_bytes: of a request, also after decompression, else 413.
+    """
+
+    num_replicas: int = Field(default=1, ge=1)
+    resources: Resources = Resources()
+    timeout_s: float = Field(default=30, gt=0)
+    max_queue: int = Field(default=200, ge=1)
+    batching: Literal["auto", "none"] = "auto"
+    extra_columns: Literal["refuse", "ignore"] = "refuse"
+    start_timeout_s: float = Field(default=300, gt=0)
+    max_body_bytes: int = Field(default=100 * 1024 * 1024, gt=0)
+
+
+class RuleConfig(_Config):
+    """Which envelopes a deployment wants: the newest that matches the query.
+
+    priority: of several rules for one deployment the highest with a match decides.
+    """
+
+    query: Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+    deploy_to: str
+    priority: int = 0
+    paused: bool = False
+
+
+class BatchInput(_Config):
+    """path: a file, folder or glob on any fsspec URL. format: None is found from the suffix."""
+
+    path: str
+    format: Literal["parquet", "csv"] | None = None
+
+
+class BatchOutput(_Config):
+    """path: a folder of our own. keep_columns: input columns carried over beside the output."""
+
+    path: str
+    keep_columns: tuple[str, ...] | Literal["all"] = ()
+
+
+class BatchJobConfig(_Config):
+    """An envelope over a table.
+
+    whole_table, group_by: for whole-frame functions: one call over all rows, or one per group.
+    concurrency: worker processes; None lets Ray Data decide.
+    """
+
+    query: str
+    function: str | None = None
+    input: BatchInput
+    output: BatchOutput
+    whole_table: bool = False
+    group_by: tuple[str, ...] = ()
+    concurrency: int | None = Field(default=None, ge=1)
+
+
+class DesiredState(_Config):
+    """One YAML file."""
+
+    deployments: dict[str, DeploymentConfig] = {}
+    rules: dict[str, RuleConfig] = {}
+    batch_jobs: dict[str, BatchJobConfig] = {}
+
+
+def check_deployment_name(name: str) -> str:
+    """Return `name` if it can be a URL segment of ours; raise ConfigError otherwise."""
+    if not DEPLOYMENT_NAME.fullmatch(name) or "--" in name:
+        raise ConfigError(
+            f"{name!r} cannot be a deployment's name: use 1 to 63 of a-z, 0-9, _ and -, beginning "
+            "with a letter or digit, without '--' (reserved)"
+        )
+    return name
+
+
+def read_desired_state(path: str | Path) -> DesiredState:
+    """Read one YAML file, all its faults at once.
+
+    Raises ConfigError naming the file and every key that is wrong.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        raw = yaml.safe_load(text)
+    except OSError as exc:
+        raise ConfigError(f"{path} cannot be read: {exc.strerror or exc}") from exc
+    except (yaml.YAMLError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path} is not YAML: {exc}") from exc
+    try:
+        state = DesiredState.model_validate(raw or {}, strict=False)
+    except ValidationError as exc:
+        raise ConfigError(f"{path}:\n" + "\n".join(_describe(exc))) from exc
+    for name in state.deployments:
+        check_deployment_name(name)
+    return state
+
+
+def _describe(error: ValidationError) -> Iterable[str]:
+    for fault in error.errors(include_url=False, include_input=False):
+        where = ".".join(str(part) for part in fault["loc"]) or "the file"
+        if fault["type"] == "extra_forbidden":
+            yield f"  {where}: unknown key; see docs/config.md for the keys there are"
+        else:
+            yield f"  {where}: {fault['msg']}"

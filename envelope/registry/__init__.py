@@ -1,0 +1,1 @@
+"""The record of all that changes: tags, metrics, rules, releases."""

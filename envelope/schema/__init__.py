@@ -1,0 +1,1 @@
+"""The types of a function's inputs and output, inferred, checked and described."""

@@ -1,0 +1,85 @@
+"""Settings of one process, read once into a frozen value.
+
+Order: command-line flag, `ENVELOPE_*` variable, default. Nothing else in the project reads
+`os.environ` for these.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from envelope.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Where things are, and who is asking.
+
+    home: the embedded registry, the local store, logs and process records lie below it.
+    registry_url: SQLAlchemy URL of the registry.
+    store_url: fsspec URL of the store.
+    environments_dir: virtual environments that nodes build, kept across restarts.
+    ray_address: the cluster to use instead of the one that `envelope up` starts.
+    serve_port, api_port, job_port, ray_port: TCP ports of Serve's HTTP, our API and UI, Ray's job
+        server and Ray's control store.
+    haproxy_stats_port, haproxy_metrics_port: HAProxy's own two.
+    actor: who is written into the history of every change.
+    """
+
+    home: Path
+    registry_url: str
+    store_url: str
+    environments_dir: Path
+    ray_address: str | None = None
+    serve_port: int = 8000
+    api_port: int = 8080
+    job_port: int = 8265
+    ray_port: int = 6379
+    haproxy_stats_port: int = 8404
+    haproxy_metrics_port: int = 9101
+    actor: str = "unknown"
+
+    @classmethod
+    def read(cls, environ: Mapping[str, str] | None = None) -> Settings:
+        """Read settings from `environ` (default `os.environ`).
+
+        Raises ConfigError for a port that is not a number from 1 to 65535.
+        """
+        env = os.environ if environ is None else environ
+        home = Path(env.get("ENVELOPE_HOME") or "~/.envelope").expanduser().absolute()
+        return cls(
+            home=home,
+            registry_url=env.get("ENVELOPE_REGISTRY") or f"sqlite:///{home / 'registry.db'}",
+            store_url=env.get("ENVELOPE_STORE") or f"file://{home / 'store'}",
+            environments_dir=Path(
+                env.get("ENVELOPE_ENVIRONMENTS") or home / "environments"
+            ).expanduser(),
+            ray_address=env.get("RAY_ADDRESS") or None,
+            serve_port=_port(env, "ENVELOPE_SERVE_PORT", 8000),
+            api_port=_port(env, "ENVELOPE_API_PORT", 8080),
+            job_port=_port(env, "ENVELOPE_JOB_PORT", 8265),
+            ray_port=_port(env, "ENVELOPE_RAY_PORT", 6379),
+            haproxy_stats_port=_port(env, "ENVELOPE_HAPROXY_STATS_PORT", 8404),
+            haproxy_metrics_port=_port(env, "ENVELOPE_HAPROXY_METRICS_PORT", 9101),
+            actor=env.get("ENVELOPE_ACTOR") or _user_at_host(),
+        )
+
+
+def _port(env: Mapping[str, str], name: str, default: int) -> int:
+    text = env.get(name) or str(default)
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise ConfigError(f"{name}={text!r} is not a TCP port; set it to a number from 1 to 65535")
+    return int(text)
+
+
+def _user_at_host() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container whose uid has no name
+        user = f"uid-{os.getuid()}" if hasattr(os, "getuid") else "unknown"
+    return f"{user}@{socket.gethostname()}"

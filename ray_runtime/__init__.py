@@ -1,0 +1,1 @@
+"""An envelope as a running thing. The only package that imports Ray."""

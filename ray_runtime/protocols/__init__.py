@@ -1,0 +1,1 @@
+"""HTTP in and out: what each protocol's requests and answers look like."""
