@@ -1,0 +1,53 @@
+# Every target sets up what it needs. CI runs `make check` and `make test` and nothing else.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV   := .venv
+BIN    := $(VENV)/bin
+export ENVELOPE_HOME ?= $(CURDIR)/.demo
+
+.PHONY: install demo down check format test test-unit bench constraints clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep '^uv==' constraints.txt)
+	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt -e '.[controller,s3,postgres,demo,dev]'
+	@touch $@
+
+demo: install          ## train, save, deploy by a tag, hot swap under load, batch
+	@$(BIN)/envelope demo
+
+down: install          ## stop what `make demo` started
+	@$(BIN)/envelope down
+
+check: install         ## format, lint, types, import direction, the built wheel
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/check_wheel.py
+
+format: install
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test: install          ## everything; about 15 minutes on 2 cores
+	$(BIN)/pytest tests/unit
+	$(BIN)/pytest tests/integration
+	$(BIN)/pytest tests/cluster
+
+test-unit: install     ## seconds
+	$(BIN)/pytest tests/unit
+
+bench: install         ## the figures of docs/benchmarks.md, one after the other
+	$(BIN)/python benchmarks/save.py
+	$(BIN)/python benchmarks/savers.py
+	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/hot_swap.py
+	$(BIN)/python benchmarks/batch.py
+
+constraints: install   ## pin what is installed now; names and versions only
+	$(BIN)/uv pip freeze --python $(BIN)/python --exclude-editable | grep -E '^[A-Za-z0-9_.-]+==' > constraints.txt
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
