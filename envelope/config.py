@@ -5,13 +5,21 @@ Pydantic checks it at the door; the rest of the code sees these frozen models on
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 from envelope.errors import ConfigError
 
@@ -63,17 +71,28 @@ class RuleConfig(_Config):
     paused: bool = False
 
 
+def _expand(path: str) -> str:
+    expanded = os.path.expanduser(os.path.expandvars(path))
+    if "$" in expanded:
+        raise ValueError("names an environment variable that is not set here")
+    return expanded
+
+
+# A place that differs from machine to machine: `$VARIABLE` and `~` are filled in when it is read.
+Location = Annotated[str, StringConstraints(min_length=1), AfterValidator(_expand)]
+
+
 class BatchInput(_Config):
     """path: a file, folder or glob on any fsspec URL. format: None is found from the suffix."""
 
-    path: str
+    path: Location
     format: Literal["parquet", "csv"] | None = None
 
 
 class BatchOutput(_Config):
     """path: a folder of our own. keep_columns: input columns carried over beside the output."""
 
-    path: str
+    path: Location
     keep_columns: tuple[str, ...] | Literal["all"] = ()
 
 

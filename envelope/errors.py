@@ -1,10 +1,10 @@
 """What can go wrong, as classes that say what the caller can do.
 
     EnvelopeError                  everything we raise on purpose
-    ├── SchemaError                the value does not fit the function: change the value or the schema
-    ├── DependencyError            code or a package cannot travel: install it, or pass it as modules=
+    ├── SchemaError                a value does not fit the function: change one of them
+    ├── DependencyError            code cannot travel: install it, or pass it as modules=
     ├── SerializationError         the model cannot be written as bytes: change what it holds
-    ├── StorageError               the store or the registry could not be read or written: try again
+    ├── StorageError               the store or the registry did not do its part: try again
     │   └── IntegrityError         stored bytes are not what was written: restore them
     ├── ModelNotFound              nothing matches: change the id or the query
     ├── QueryError                 the query cannot be understood: change the text at the column

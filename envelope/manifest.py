@@ -27,7 +27,7 @@ class Blob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Artifact(msgspec.Struct, frozen=True, kw_only=True):
-    """A Python object as bytes. codec: a name in `envelope.artifacts`. type: its class, for people."""
+    """A Python object as bytes. codec: a name in `envelope.artifacts`. type: its class, to read."""
 
     codec: str
     blobs: tuple[Blob, ...]
@@ -35,7 +35,7 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):
-    """One pinned distribution. name: normalised (PEP 503). origin: None for the index, else a URL."""
+    """One pinned distribution. name: normalised (PEP 503). origin: None or a URL."""
 
     name: str
     version: str
