@@ -1,0 +1,439 @@
+"""Where bytes live: content-addressed blobs, functions and manifests on any fsspec filesystem.
+
+    <store>/blobs/<2 hex>/<sha256>                  zstd; named by the SHA-256 before compression
+    <store>/envelopes/<id>/functions/<name>.json
+    <store>/envelopes/<id>/manifest.json            written last: what has none is no envelope
+    <store>/<document path>                         small named JSON
+
+A file appears whole or not at all, so readers need no lock, and writers of equal bytes may race.
+This module is the only one that touches fsspec.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import os
+import re
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import IO, Any, BinaryIO, cast
+
+import fsspec
+import zstandard
+
+from envelope.errors import ConfigError, EnvelopeError, IntegrityError, ModelNotFound, StorageError
+from envelope.manifest import (
+    Blob,
+    Function,
+    Manifest,
+    read_manifest,
+    read_record,
+    sha256_of,
+    to_bytes,
+)
+
+CHUNK_BYTES = 1 << 20
+IN_MEMORY_BYTES = 32 << 20  # what is larger goes through a file on disk, read and written in chunks
+ZSTD_LEVEL = 3  # zstd's default: about 300 MB/s a core here, so a save is not felt
+ADDING = timedelta(minutes=5)  # after which a function that was never registered may be replaced
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_ENVELOPE_ID = re.compile(r"[0-9A-Z]{26}")
+_PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
+
+
+class Folder:
+    """A folder of an fsspec filesystem whose files appear whole or not at all.
+
+    url: `file:///...`, a plain path, `memory://...`, `s3://...`: any fsspec URL. Paths are relative
+    to it, with `/`. Raises ConfigError for a URL that no installed filesystem reads.
+    FileNotFoundError passes from reading; everything else that fails is a StorageError.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        try:
+            # No listing cache: other processes write here too.
+            filesystem, root = fsspec.core.url_to_fs(url, use_listings_cache=False)
+        except ImportError as exc:
+            extra = "; run: pip install 'model-envelope[s3]'" if url.startswith("s3:") else ""
+            raise ConfigError(
+                f"{url} needs a package that is not installed here: {exc}{extra}"
+            ) from exc
+        except ValueError as exc:
+            raise ConfigError(
+                f"{url!r} is not the URL of a store ({exc}); use a path, or a URL that fsspec "
+                "knows, such as s3://bucket/folder"
+            ) from exc
+        self._filesystem: Any = filesystem
+        self._root: str = root.rstrip("/")
+        self.is_local = "file" in filesystem.protocol
+
+    def read(self, path: str) -> bytes:
+        """Return a whole file. Raises FileNotFoundError, StorageError."""
+        with self.failing("reading", path, missing_passes=True):
+            return cast(bytes, self._filesystem.cat_file(self._at(path)))
+
+    def open(self, path: str) -> BinaryIO:
+        """Open a file for reading. Raises FileNotFoundError, StorageError."""
+        with self.failing("reading", path, missing_passes=True):
+            if self.is_local:
+                return open(self._at(path), "rb")
+            if self._filesystem.size(self._at(path)) <= IN_MEMORY_BYTES:
+                return io.BytesIO(self._filesystem.cat_file(self._at(path)))
+            return cast(BinaryIO, self._filesystem.open(self._at(path), "rb"))
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write a whole file, in place of the one that is there."""
+        if self.is_local:
+            with self.spool() as file:
+                with self.failing("writing", path):
+                    file.write(data)
+                self.publish(file, path)
+            return
+        with self.failing("writing", path):
+            self._filesystem.pipe_file(self._at(path), data)
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Write a whole file unless there is one. Return False, and write nothing, if there is."""
+        if self.is_local:
+            with self.spool() as file:
+                with self.failing("writing", path):
+                    file.write(data)
+                return self._link(file, path)
+        with self.failing("writing", path):
+            try:
+                self._filesystem.pipe_file(self._at(path), data, mode="create")
+            except FileExistsError:
+                return False
+        return True
+
+    @contextmanager
+    def spool(self) -> Iterator[IO[bytes]]:
+        """Give a file to write to, for `publish`. It is gone afterwards if it was not published."""
+        with self.failing("writing", "a temporary file"):
+            if self.is_local:
+                os.makedirs(self._root, exist_ok=True)
+            # Beside its target when local, where it can be renamed; else wherever there is room.
+            name = os.path.join(
+                self._root if self.is_local else tempfile.gettempdir(), f".{uuid.uuid4().hex}.tmp"
+            )
+            file = open(name, "x+b")  # noqa: SIM115 - closed after the caller
+        try:
+            yield file
+        finally:
+            with suppress(OSError):  # a full disk says so again when the buffer is flushed
+                file.close()
+            Path(name).unlink(missing_ok=True)
+
+    def publish(self, file: IO[bytes], path: str) -> None:
+        """Make a spooled file appear at `path`, whole."""
+        with self.failing("writing", path):
+            self._finish(file)
+            if not self.is_local:
+                self._filesystem.put_file(file.name, self._at(path))
+                return
+            os.makedirs(os.path.dirname(self._at(path)), exist_ok=True)
+            os.replace(file.name, self._at(path))
+
+    def size(self, path: str) -> int | None:
+        """Return a file's size in bytes, None if there is no such file."""
+        with self.failing("reading", path):
+            try:
+                return cast(int, self._filesystem.size(self._at(path)))
+            except FileNotFoundError:
+                return None
+
+    def modified_at(self, path: str) -> datetime:
+        """Return when a file was last written, UTC. Raises FileNotFoundError, StorageError."""
+        with self.failing("reading", path, missing_passes=True):
+            at: datetime = self._filesystem.modified(self._at(path))
+            return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+    def names(self, path: str = "") -> list[str]:
+        """List what lies directly below `path`, sorted; [] if there is no such folder."""
+        with self.failing("listing", path):
+            try:
+                found = self._filesystem.ls(self._at(path).rstrip("/"), detail=False)
+            except FileNotFoundError:
+                return []
+        names = {str(name).rstrip("/").rpartition("/")[2] for name in found}
+        return sorted(name for name in names if name and not name.endswith(".tmp"))
+
+    def _at(self, path: str) -> str:
+        return f"{self._root}/{path}" if path else self._root
+
+    def _finish(self, file: IO[bytes]) -> None:
+        file.flush()
+        if self.is_local:
+            # Renaming is no barrier: without this a power cut may leave a name with no bytes.
+            os.fsync(file.fileno())
+        file.close()
+
+    def _link(self, file: IO[bytes], path: str) -> bool:
+        with self.failing("writing", path):
+            self._finish(file)
+            os.makedirs(os.path.dirname(self._at(path)), exist_ok=True)
+            try:
+                os.link(file.name, self._at(path))
+            except FileExistsError:
+                return False
+            except OSError:  # a file system without hard links: look, then rename
+                if os.path.exists(self._at(path)):
+                    return False
+                os.replace(file.name, self._at(path))
+        return True
+
+    @contextmanager
+    def failing(self, doing: str, path: str, *, missing_passes: bool = False) -> Iterator[None]:
+        """Turn what the block raises into a StorageError that says what was done to `path`."""
+        try:
+            yield
+        except EnvelopeError:
+            raise
+        except Exception as exc:  # filesystems raise what their client libraries raise
+            if missing_passes and isinstance(exc, FileNotFoundError):
+                raise
+            raise StorageError(
+                f"{doing} {path or 'the folder'} in {self.url} failed: "
+                f"{str(exc) or type(exc).__name__}; {_remedy(exc)}"
+            ) from exc
+
+
+def _remedy(error: Exception) -> str:
+    code = error.errno if isinstance(error, OSError) else None
+    if code in (errno.ENOSPC, errno.EDQUOT):
+        return "free some space there, then try again"
+    if isinstance(error, PermissionError) or code in (errno.EROFS, errno.EACCES):
+        return "give this user write access there, or set ENVELOPE_STORE to another place"
+    return "check that it is there and can be reached (ENVELOPE_STORE names it), then try again"
+
+
+class BlobWriter(io.RawIOBase):
+    """A file to write a blob to, hashed and compressed as it comes. `blob` is set on leaving."""
+
+    def __init__(self, folder: Folder, file: IO[bytes]) -> None:
+        self._folder = folder
+        self._file = file
+        self._hash = hashlib.sha256()
+        self._size_bytes = 0
+        self._compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL).stream_writer(
+            file, closefd=False
+        )
+        self._blob: Blob | None = None
+
+    @property
+    def blob(self) -> Blob:
+        """The blob that was written. Raises ValueError before the `with` block has ended."""
+        if self._blob is None:
+            raise ValueError("the blob is known when its `with` block has ended")
+        return self._blob
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        self._hash.update(view)
+        self._size_bytes += len(view)
+        with self._folder.failing("writing", "a blob"):
+            self._compressor.write(view)
+        return len(view)
+
+    def publish(self) -> None:
+        """End the stream and make the blob appear, unless it is there already."""
+        blob = Blob(sha256=self._hash.hexdigest(), size_bytes=self._size_bytes)
+        path = _blob_path(blob.sha256)
+        with self._folder.failing("writing", path):
+            self._compressor.flush(zstandard.FLUSH_FRAME)
+            self._file.flush()
+            size_bytes = self._file.tell()
+        # The size tells a blob that a failing disk cut short; it is then written again.
+        if self._folder.size(path) != size_bytes:
+            self._folder.publish(self._file, path)
+        self._blob = blob
+
+
+class Store:
+    """The bytes of all envelopes below one URL. Needs no database."""
+
+    def __init__(self, url: str) -> None:
+        self.folder = Folder(url)
+        self.url = self.folder.url
+
+    def __repr__(self) -> str:
+        return f"Store({self.url!r})"
+
+    # Blobs
+
+    def put_blob(self, data: bytes) -> Blob:
+        """Write bytes once, however often they come. Raises StorageError."""
+        with self.write_blob() as file:
+            file.write(data)
+        return file.blob
+
+    @contextmanager
+    def write_blob(self) -> Iterator[BlobWriter]:
+        """Give a file to write a blob to, in little memory. If the block raises, none is kept."""
+        with self.folder.spool() as file:
+            writer = BlobWriter(self.folder, file)
+            yield writer
+            writer.publish()
+
+    def get_blob(self, blob: Blob | str) -> bytes:
+        """Return a blob's bytes. Raises IntegrityError if they are missing or changed."""
+        with self.open_blob(blob) as file:
+            return file.read()
+
+    def open_blob(self, blob: Blob | str) -> BinaryIO:
+        """Open a blob for reading; its hash is checked before the first byte is handed out.
+
+        Raises IntegrityError if it is missing or changed, StorageError if it cannot be read.
+        """
+        sha256 = blob if isinstance(blob, str) else blob.sha256
+        path = _blob_path(sha256)
+        try:
+            file = self.folder.open(path)
+        except FileNotFoundError as exc:
+            raise IntegrityError(
+                f"{self.url}/{path} is missing, an envelope refers to it; "
+                "restore the file from a backup, or save the model again"
+            ) from exc
+        plain = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115 - given away
+        try:
+            with file, self.folder.failing("reading", path):
+                _unpack(file, plain, sha256=sha256, where=f"{self.url}/{path}")
+        except BaseException:
+            plain.close()
+            raise
+        plain.seek(0)
+        return cast(BinaryIO, plain)
+
+    # Functions and manifests
+
+    def put_function(self, envelope_id: str, function: Function) -> str:
+        """Write a function of an envelope that is being made. Return its SHA-256."""
+        data = to_bytes(function)
+        self.folder.write(_function_path(envelope_id, function.name), data)
+        return sha256_of(data)
+
+    def add_function(self, envelope_id: str, function: Function) -> str:
+        """Write a function of an envelope that exists already, never over another's.
+
+        A file that is in no registry row after five minutes was left by a process that died.
+        Return its SHA-256. Raises EnvelopeError if another process is adding that name right now.
+        """
+        path, data = _function_path(envelope_id, function.name), to_bytes(function)
+        if not self.folder.create(path, data):
+            if datetime.now(UTC) - self.folder.modified_at(path) < ADDING:
+                raise EnvelopeError(
+                    f"another process is adding the function {function.name!r} to {envelope_id}; "
+                    "wait for it, or choose another name"
+                )
+            self.folder.write(path, data)
+        return sha256_of(data)
+
+    def get_function(self, envelope_id: str, name: str, sha256: str | None = None) -> Function:
+        """Read a function. Raises ModelNotFound, or IntegrityError if it differs from `sha256`."""
+        path = _function_path(envelope_id, name)
+        try:
+            data = self.folder.read(path)
+        except FileNotFoundError as exc:
+            raise ModelNotFound(
+                f"{self.url} has no function {name!r} of envelope {envelope_id}"
+            ) from exc
+        return read_record(data, Function, where=f"{self.url}/{path}", sha256=sha256)
+
+    def put_manifest(self, manifest: Manifest) -> str:
+        """Write the manifest, which makes the envelope exist. Return its SHA-256."""
+        data = to_bytes(manifest)
+        self.folder.write(_manifest_path(manifest.id), data)
+        return sha256_of(data)
+
+    def get_manifest(self, envelope_id: str, sha256: str | None = None) -> Manifest:
+        """Read a manifest. Raises ModelNotFound, or IntegrityError if it differs from `sha256`."""
+        path = _manifest_path(envelope_id)
+        try:
+            data = self.folder.read(path)
+        except FileNotFoundError as exc:
+            raise ModelNotFound(
+                f"{self.url} holds no envelope {envelope_id}; check ENVELOPE_STORE"
+            ) from exc
+        return read_manifest(data, where=f"{self.url}/{path}", sha256=sha256)
+
+    def envelope_ids(self) -> Iterator[str]:
+        """Yield the id of every whole envelope, oldest first. Half-written ones are passed over."""
+        for name in self.folder.names("envelopes"):
+            if _ENVELOPE_ID.fullmatch(name) and self.folder.size(_manifest_path(name)) is not None:
+                yield name
+
+    # Documents
+
+    def put_document(self, path: str, data: bytes) -> None:
+        """Write a small named file, for example `environments/<key>.json`."""
+        self.folder.write(_document_path(path), data)
+
+    def get_document(self, path: str) -> bytes:
+        """Read a small named file. Raises ModelNotFound if there is none, StorageError."""
+        try:
+            return self.folder.read(_document_path(path))
+        except FileNotFoundError as exc:
+            raise ModelNotFound(f"{self.url} holds no {path}; check ENVELOPE_STORE") from exc
+
+
+def _unpack(packed: BinaryIO, plain: IO[bytes], *, sha256: str, where: str) -> None:
+    """Decompress a blob into `plain`. Raises IntegrityError if it is not what its name says."""
+    hasher = hashlib.sha256()
+    reader = zstandard.ZstdDecompressor().stream_reader(packed)
+    try:
+        while chunk := reader.read(CHUNK_BYTES):
+            hasher.update(chunk)
+            plain.write(chunk)
+    except zstandard.ZstdError as exc:
+        raise _changed(where, f"it cannot be decompressed ({exc})") from exc
+    if hasher.hexdigest() != sha256:
+        raise _changed(where, f"its SHA-256 is {hasher.hexdigest()}")
+
+
+def _changed(where: str, how: str) -> IntegrityError:
+    return IntegrityError(
+        f"{where} was changed after it was saved: {how}; "
+        "restore the file from a backup, or save the model again"
+    )
+
+
+# Names come from manifests, which anybody who can write to the store can write: none may lead out.
+
+
+def _blob_path(sha256: str) -> str:
+    if not _SHA256.fullmatch(sha256):
+        raise IntegrityError(f"{sha256!r} is not a SHA-256; the record that names it was changed")
+    return f"blobs/{sha256[:2]}/{sha256}"
+
+
+def _manifest_path(envelope_id: str) -> str:
+    return f"envelopes/{_checked_id(envelope_id)}/manifest.json"
+
+
+def _function_path(envelope_id: str, name: str) -> str:
+    if not name.isidentifier():
+        raise ModelNotFound(f"{name!r} cannot be the name of a function")
+    return f"envelopes/{_checked_id(envelope_id)}/functions/{name}.json"
+
+
+def _document_path(path: str) -> str:
+    if not _PATH.fullmatch(path):
+        raise StorageError(f"{path!r} cannot be the name of a document")
+    return path
+
+
+def _checked_id(envelope_id: str) -> str:
+    if not _ENVELOPE_ID.fullmatch(envelope_id):
+        raise ModelNotFound(f"{envelope_id!r} is not the id of an envelope: 26 of 0-9 and A-Z")
+    return envelope_id

@@ -1,0 +1,65 @@
+"""Fixtures that every test may use. No test sees the home, registry or store of whoever runs it."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pytest
+
+from envelope.settings import Settings
+from envelope.store import Store
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An ENVELOPE_HOME of this test's own; no other ENVELOPE_* variable is set."""
+    for name in [name for name in os.environ if name.startswith("ENVELOPE_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    folder = tmp_path / "envelope-home"
+    monkeypatch.setenv("ENVELOPE_HOME", str(folder))
+    monkeypatch.setenv("ENVELOPE_ACTOR", "tester@here")
+    return folder
+
+
+@pytest.fixture
+def settings(home: Path) -> Settings:
+    """The settings that this test's home gives."""
+    return Settings.read()
+
+
+@pytest.fixture
+def memory_store() -> Store:
+    """An empty store in memory."""
+    return Store(f"memory://{uuid.uuid4().hex}")
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty bucket. Credentials come from the environment, as on a node."""
+    import boto3
+
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_endpoint)
+    fsspec.get_filesystem_class("s3").clear_instance_cache()
+    client = boto3.client("s3")
+    name = f"bucket-{os.urandom(4).hex()}"
+    client.create_bucket(Bucket=name)
+    return f"s3://{name}/store"
