@@ -1,1 +1,21 @@
-"""What is captured without being asked: environment, modules, context, statistics."""
+"""What is captured when a model is saved, without being asked for.
+
+Importing this package reads nothing and imports no model library; each function does its part.
+"""
+
+from envelope.capture.context import capture_context
+from envelope.capture.environment import CapturedEnvironment, capture_environment
+from envelope.capture.modules import pack_module
+from envelope.capture.source import source_of
+from envelope.capture.statistics import statistics_of
+from envelope.capture.stream import GlobalsSeen
+
+__all__ = [
+    "CapturedEnvironment",
+    "GlobalsSeen",
+    "capture_context",
+    "capture_environment",
+    "pack_module",
+    "source_of",
+    "statistics_of",
+]
