@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+from envelope import artifacts
+from envelope.artifacts.unpicklable import find_culprit
+from envelope.errors import DependencyError, IntegrityError, SerializationError, StorageError
+from envelope.manifest import sha256_of
+from envelope.store import Store
+
+LOCK = threading.Lock()  # the plainest thing that cannot be pickled
+
+
+class Holder:
+    def __init__(self, **members: Any) -> None:
+        self.__dict__.update(members)
+
+    def method(self) -> None: ...
+
+
+class Slotted:
+    __slots__ = ("handle",)
+
+    def __init__(self, handle: Any) -> None:
+        self.handle = handle
+
+
+class Careful:
+    """Leaves its lock out by itself; what is left fails."""
+
+    def __init__(self) -> None:
+        self.lock = LOCK
+        self.cache = {"a": LOCK}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"cache": self.cache}
+
+
+class Stubborn:
+    def __reduce__(self) -> Any:
+        raise ValueError("I stay here")
+
+
+def closing_over(value: Any) -> Callable[[], Any]:
+    return lambda: value
+
+
+@pytest.mark.parametrize(
+    "obj",
+    [
+        pytest.param({"a": [1, 2.5, "x", None]}, id="plain"),
+        pytest.param(np.arange(100_000.0).reshape(10, -1), id="array"),
+        pytest.param((), id="nothing"),
+    ],
+)
+def test_an_object_comes_back(memory_store: Store, obj: Any) -> None:
+    artifact = artifacts.encode(obj, memory_store)
+    np.testing.assert_equal(artifacts.decode(artifact, memory_store), obj)
+    assert artifact.codec == "cloudpickle"
+    assert artifact.type == f"{type(obj).__module__}.{type(obj).__qualname__}"
+
+
+def test_a_function_made_here_travels_with_what_it_closes_over(memory_store: Store) -> None:
+    artifact = artifacts.encode(closing_over(41), memory_store)
+    assert artifacts.decode(artifact, memory_store)() == 41
+
+
+def test_equal_objects_are_stored_once(memory_store: Store) -> None:
+    first = artifacts.encode({"w": np.ones(1000)}, memory_store)
+    assert artifacts.encode({"w": np.ones(1000)}, memory_store) == first
+
+
+def test_each_class_and_function_is_seen_on_the_way(memory_store: Store) -> None:
+    seen: list[object] = []
+    artifacts.encode(Holder(path=Path("x"), call=sha256_of), memory_store, see=seen.append)
+    assert {Holder, type(Path()), sha256_of} <= {obj for obj in seen if callable(obj)}
+
+
+@pytest.mark.parametrize(
+    ("obj", "path"),
+    [
+        pytest.param(LOCK, "model", id="itself"),
+        pytest.param(Holder(a=1, connection=LOCK), "model.connection", id="attribute"),
+        pytest.param(
+            Holder(steps=[("scale", 1), ("fit", Holder(lock=LOCK))]),
+            "model.steps[1][1].lock",
+            id="deep",
+        ),
+        pytest.param({"x": {"y": LOCK}}, "model['x']['y']", id="dict"),
+        pytest.param(Slotted(LOCK), "model.handle", id="slots"),
+        pytest.param(Careful(), "model.cache['a']", id="own-getstate"),
+        pytest.param(Holder(lock=LOCK).method, "model.__self__.lock", id="bound-method"),
+        pytest.param(closing_over(LOCK), "model variable 'value'", id="closure"),
+        pytest.param(functools.partial(print, LOCK), "model argument 0", id="partial"),
+        pytest.param(Holder(part=Stubborn()), "model.part", id="own-reduce"),
+        pytest.param((x for x in [1]), "model", id="generator"),
+    ],
+)
+def test_what_cannot_be_pickled_is_named(memory_store: Store, obj: Any, path: str) -> None:
+    with pytest.raises(SerializationError) as caught:
+        artifacts.encode(obj, memory_store)
+    assert str(caught.value).startswith(f"{path} cannot be pickled: it is a ")
+    assert "__getstate__" in str(caught.value)
+    assert caught.value.__cause__ is not None
+    assert memory_store.folder.names("blobs") == []
+
+
+def test_a_global_of_a_function_from_main_is_named() -> None:
+    space: dict[str, Any] = {"__name__": "__main__", "engine": LOCK}
+    exec("def predict(x):\n    return [engine for _ in x]", space)
+    assert find_culprit(space["predict"], "predict").path == "predict global 'engine'"
+
+
+def test_a_circle_is_searched_once() -> None:
+    circle = Holder(lock=LOCK)
+    circle.itself = circle  # type: ignore[attr-defined]  # any attribute may be set
+    assert find_culprit(circle, "model").path == "model.lock"
+
+
+def test_what_is_too_deep_says_so(memory_store: Store) -> None:
+    deep: list[Any] = []
+    for _ in range(10 * sys.getrecursionlimit()):
+        deep = [deep]
+    with pytest.raises(SerializationError, match="nested too deeply"):
+        artifacts.encode(deep, memory_store)
+    while deep:  # taken apart here, or freeing it would recurse as deeply
+        deep = deep.pop()
+
+
+def test_a_full_store_is_not_taken_for_an_unpicklable_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "store").write_text("a file where the folder should be")
+    with pytest.raises(StorageError):
+        artifacts.encode({"a": 1}, Store(str(tmp_path / "store")))
+
+
+@pytest.fixture
+def passing_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    (tmp_path / "passing_module.py").write_text("class Model:\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import passing_module  # type: ignore[import-not-found]  # written above
+
+    yield passing_module
+    sys.modules.pop("passing_module", None)
+
+
+def test_code_that_is_not_here_is_a_dependency_error(
+    memory_store: Store, passing_module: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact = artifacts.encode(passing_module.Model(), memory_store)
+    monkeypatch.delitem(sys.modules, "passing_module")
+    monkeypatch.setattr(sys, "path", [])
+    with pytest.raises(
+        DependencyError, match=r"passing_module\.Model cannot be.*No module.*modules=\[\.\.\.\]"
+    ):
+        artifacts.decode(artifact, memory_store)
+
+
+def test_changed_bytes_are_never_unpickled(memory_store: Store) -> None:
+    artifact = artifacts.encode({"a": 1}, memory_store)
+    (blob,) = artifact.blobs
+    path = f"blobs/{blob.sha256[:2]}/{blob.sha256}"
+    other = artifacts.encode(print, memory_store).blobs[0]
+    memory_store.folder.write(
+        path, memory_store.folder.read(f"blobs/{other.sha256[:2]}/{other.sha256}")
+    )
+    with pytest.raises(IntegrityError, match="was changed after it was saved"):
+        artifacts.decode(artifact, memory_store)
+
+
+def test_an_unknown_codec_says_to_upgrade(memory_store: Store) -> None:
+    artifact = artifacts.encode(1, memory_store)
+    newer = msgspec.structs.replace(artifact, codec="holographic")
+    with pytest.raises(IntegrityError, match=r"codec 'holographic'.*upgrade model-envelope"):
+        artifacts.decode(newer, memory_store)
