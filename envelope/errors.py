@@ -16,7 +16,7 @@ Every message says what happened, where, and the remedy.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 MAX_FAULTS = 100  # a frame of a million bad rows must not make an answer of a million lines
@@ -54,6 +54,15 @@ class SchemaError(EnvelopeError):
 
 class DependencyError(EnvelopeError):
     """Code or a package that the model needs cannot be had where it will run."""
+
+
+class EnvironmentBuildError(DependencyError):
+    """An environment could not be built. `output`: the last lines that the resolver said."""
+
+    def __init__(self, message: str, output: Iterable[str] = ()) -> None:
+        self.output = tuple(output)
+        super().__init__("\n".join([message, *(f"  {line}" for line in self.output)]))
+        self.summary = message
 
 
 class SerializationError(EnvelopeError):

@@ -1,7 +1,4 @@
-"""Environments without Ray: what a lock asks for, what is installed, and a virtual environment.
-
-Used by the proof and by the plugin that prepares nodes. See docs/environments.md.
-"""
+"""What decides an environment, and whether an interpreter satisfies it."""
 
 from __future__ import annotations
 

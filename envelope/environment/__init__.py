@@ -1,0 +1,28 @@
+"""Environments without Ray: what a lock asks for, what is installed, and a virtual environment.
+
+Used by the proof and by the plugin that prepares nodes. See docs/environments.md.
+"""
+
+from envelope.environment.build import build_environment, is_ready, python_of
+from envelope.environment.runtime import (
+    check_python,
+    runtime_requirements,
+    runtime_roots,
+    runtime_version,
+)
+from envelope.environment.spec import EnvironmentSpec, installed_packages, unmet
+from envelope.environment.wheel import repack_wheel
+
+__all__ = [
+    "EnvironmentSpec",
+    "build_environment",
+    "check_python",
+    "installed_packages",
+    "is_ready",
+    "python_of",
+    "repack_wheel",
+    "runtime_requirements",
+    "runtime_roots",
+    "runtime_version",
+    "unmet",
+]

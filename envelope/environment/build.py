@@ -1,0 +1,140 @@
+"""A lock becomes a virtual environment: built once per node, used only when complete."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from envelope.environment.lock import file_lock
+from envelope.environment.runtime import check_python
+from envelope.environment.spec import EnvironmentSpec
+from envelope.environment.uv import Log, run_uv, uv_environ
+from envelope.errors import EnvironmentBuildError
+from envelope.manifest import Package
+
+BUILD_TIMEOUT_S = 600.0  # as Ray's own runtime_env setup; big wheels over a slow line take minutes
+READY = "READY"  # written last; an environment without it is half built, and is removed
+
+
+def build_environment(
+    spec: EnvironmentSpec,
+    root: Path,
+    *,
+    wheel: Path | None = None,
+    log: Log | None = None,
+    timeout_s: float = BUILD_TIMEOUT_S,
+) -> Path:
+    """Return the Python of the environment `root/<spec.key>`, building it when it is not there.
+
+    wheel: model-envelope itself, see repack_wheel; installed without its dependencies, which are
+    among the spec's constraints. log: is called with each line that uv says.
+    However many processes ask, one builds and the others wait. A builder that is killed leaves
+    nothing that anyone would use: the next one removes it.
+    Raises DependencyError for another Python minor; EnvironmentBuildError, with the resolver's own
+    words, when the packages cannot be had or do not go together.
+    """
+    check_python(locked=spec.python, running=_version())
+    target = root.absolute() / spec.key
+    if is_ready(target):
+        return _used(target)
+    try:
+        with file_lock(root.absolute() / ".locks" / spec.key, timeout_s=timeout_s) as descriptor:
+            if not is_ready(target):
+                _build(spec, target, wheel, log or _silent, timeout_s, descriptor)
+    except TimeoutError as exc:
+        raise EnvironmentBuildError(
+            f"environment {spec.key}: {exc}; look for the process that builds it, or wait longer"
+        ) from exc
+    except OSError as exc:
+        raise EnvironmentBuildError(
+            f"environment {spec.key} cannot be written to {root}: {exc.strerror or exc}; free disk "
+            "space, or set ENVELOPE_ENVIRONMENTS to a folder that can be written"
+        ) from exc
+    return _used(target)
+
+
+def python_of(target: Path) -> Path:
+    """Return the interpreter of a virtual environment."""
+    if sys.platform == "win32":
+        return target / "Scripts" / "python.exe"
+    return target / "bin" / "python"
+
+
+def is_ready(target: Path) -> bool:
+    """Say whether the environment in this folder was built to its end and can be run."""
+    return (target / READY).is_file() and python_of(target).exists()
+
+
+def requirement_lines(packages: Sequence[Package], constraints: Sequence[str]) -> list[str]:
+    """Return the lines of a requirements file: the lock exactly, then what the runtime adds."""
+    lock = [f"{p.name} @ {p.origin}" if p.origin else f"{p.name}=={p.version}" for p in packages]
+    return [*lock, *constraints]
+
+
+def _build(
+    spec: EnvironmentSpec,
+    target: Path,
+    wheel: Path | None,
+    log: Log,
+    timeout_s: float,
+    descriptor: int,
+) -> None:
+    deadline = time.monotonic() + timeout_s
+    environ = uv_environ(os.environ, cache_near=target.parent)
+    what = f"environment {spec.key} (Python {spec.python}, {len(spec.packages)} locked packages)"
+
+    def uv(*arguments: str) -> None:
+        run_uv(
+            arguments,
+            environ=environ,
+            what=what,
+            log=log,
+            timeout_s=max(1.0, deadline - time.monotonic()),
+            keep_open=(descriptor,) if sys.platform != "win32" else (),
+        )
+
+    if target.exists():
+        shutil.rmtree(target)
+    try:
+        uv("venv", "--quiet", "--no-project", "--python", sys.executable, str(target))
+        requirements = target / "requirements.txt"
+        lines = requirement_lines(spec.packages, spec.constraints)
+        requirements.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        install = ("pip", "install", "--python", str(python_of(target)))
+        if lines:
+            uv(*install, "--requirements", str(requirements))
+        if wheel is not None:
+            uv(*install, "--no-deps", str(wheel))
+        _mark_ready(target, spec)
+    except BaseException:
+        shutil.rmtree(target, ignore_errors=True)
+        raise
+
+
+def _mark_ready(target: Path, spec: EnvironmentSpec) -> None:
+    record = {"python": spec.python, "platform": spec.platform, "built_at": time.time()}
+    partial = target / f"{READY}.partial"
+    with partial.open("w", encoding="utf-8") as file:
+        json.dump(record, file)
+        file.flush()
+        os.fsync(file.fileno())  # a marker that outlives a power cut must not be the only thing
+    partial.replace(target / READY)
+
+
+def _used(target: Path) -> Path:
+    """Note the time of use: the least recently used is removed first when space is short."""
+    os.utime(target / READY)
+    return python_of(target)
+
+
+def _version() -> str:
+    return ".".join(str(part) for part in sys.version_info[:3])
+
+
+def _silent(line: str) -> None:
+    del line

@@ -1,0 +1,135 @@
+"""uv as a child process: found, given the node's settings, its words kept."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from envelope.environment.indexes import (
+    hide_credentials,
+    index_variables,
+    pip_options,
+    read_pip_files,
+)
+from envelope.errors import DependencyError, EnvironmentBuildError
+
+MAX_LINES = 50  # of what uv said, in an error: the reason is at the end
+# These change what is installed or where, and come from whatever started this process.
+_DROPPED = frozenset(
+    {
+        *("VIRTUAL_ENV", "CONDA_PREFIX", "CONDA_DEFAULT_ENV", "PYTHONPATH", "PYTHONHOME"),
+        *("UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_PROJECT", "UV_PROJECT_ENVIRONMENT", "UV_TARGET"),
+        *("UV_CONSTRAINT", "UV_OVERRIDE", "UV_PREFIX", "UV_EXCLUDE_NEWER", "UV_RESOLUTION"),
+        *("UV_REQUIRE_HASHES", "UV_COMPILE_BYTECODE", "UV_BREAK_SYSTEM_PACKAGES"),
+    }
+)
+
+Log = Callable[[str], None]
+
+
+def find_uv() -> str:
+    """Return the uv of the `uv` package, or the one on PATH.
+
+    Raises DependencyError with the remedy when there is none.
+    """
+    try:
+        from uv import find_uv_bin
+
+        return find_uv_bin()
+    except (ImportError, FileNotFoundError):
+        from shutil import which
+
+        if found := which("uv"):
+            return found
+    raise DependencyError("uv, which builds environments, is not installed: pip install uv")
+
+
+def uv_environ(environ: Mapping[str, str], *, cache_near: Path) -> dict[str, str]:
+    """Return the variables that uv is run with.
+
+    cache_near: the folder of the environments. Files are linked from uv's cache, not copied, so
+    the cache has to be on the same file system: the usual one if it is, else one beside them.
+    """
+    kept = {name: value for name, value in environ.items() if name not in _DROPPED}
+    kept.update(index_variables(environ, pip_options(environ, read_pip_files(environ))))
+    kept["UV_CACHE_DIR"] = str(cache_dir(environ, near=cache_near))
+    kept["UV_NO_PROGRESS"] = "1"
+    kept["NO_COLOR"] = "1"
+    kept["UV_PYTHON_DOWNLOADS"] = "never"
+    return kept
+
+
+def cache_dir(environ: Mapping[str, str], *, near: Path) -> Path:
+    """Return uv's own cache if files can be linked from it to `near`, else one inside `near`."""
+    if environ.get("UV_CACHE_DIR"):
+        usual = Path(environ["UV_CACHE_DIR"])
+    elif environ.get("XDG_CACHE_HOME"):
+        usual = Path(environ["XDG_CACHE_HOME"], "uv")
+    elif environ.get("HOME"):
+        usual = Path(environ["HOME"], ".cache", "uv")
+    else:
+        return near / ".uv-cache"
+    place = _nearest_existing(usual)
+    is_same_disk = place.stat().st_dev == _nearest_existing(near).stat().st_dev
+    return usual if is_same_disk and os.access(place, os.W_OK) else near / ".uv-cache"
+
+
+def _nearest_existing(path: Path) -> Path:
+    path = path.absolute()
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def run_uv(
+    arguments: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    what: str,
+    log: Log,
+    timeout_s: float,
+    keep_open: Sequence[int] = (),
+) -> None:
+    """Run uv and pass on each line that it says.
+
+    keep_open: file descriptors that uv inherits, a lock's: if this process is killed, the lock
+    lives as long as uv still writes.
+    Raises EnvironmentBuildError with the last of uv's words when it fails or takes too long.
+    """
+    lines: deque[str] = deque(maxlen=MAX_LINES)
+    # From the root folder, so that no project's uv settings apply; the user's own still do.
+    process = subprocess.Popen(
+        [find_uv(), *arguments],
+        env=dict(environ),
+        cwd=Path.cwd().anchor,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        pass_fds=tuple(keep_open),
+    )
+    timer = threading.Timer(timeout_s, process.kill)
+    timer.start()
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            said = hide_credentials(line.rstrip())
+            lines.append(said)
+            log(said)
+        status = process.wait()
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
+    finally:
+        is_late = not timer.is_alive()
+        timer.cancel()
+    if is_late:
+        raise EnvironmentBuildError(f"{what}: uv took longer than {timeout_s:g} s", lines)
+    if status != 0:
+        raise EnvironmentBuildError(f"{what}: uv failed with status {status}", lines)
