@@ -1,0 +1,321 @@
+"""What is wanted: deployments, rules and batch jobs, with every version that they had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+from sqlalchemy import Connection, insert, select, update
+
+from envelope.config import (
+    BatchJobConfig,
+    DeploymentConfig,
+    DesiredState,
+    RuleConfig,
+    check_deployment_name,
+)
+from envelope.errors import ConfigError, QueryError
+from envelope.registry import tables
+from envelope.registry.changes import Writer
+from envelope.registry.engine import Database
+from envelope.registry.query.parse import parse
+from envelope.registry.text import check_key, check_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeploymentRow:
+    """A deployment. pin_envelope_id: deployed by hand, until unpinned or pin_until."""
+
+    name: str
+    config: DeploymentConfig
+    config_version: int
+    pin_envelope_id: str | None
+    pin_until: datetime | None
+    pinned_by: str | None
+    is_removed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleRow:
+    """A rule as it is now."""
+
+    name: str
+    query: str
+    deploy_to: str
+    priority: int
+    paused: bool
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchJobRow:
+    """A batch job as it is now."""
+
+    name: str
+    config: BatchJobConfig
+    version: int
+
+
+# --- reading
+
+
+def read_deployments(database: Database) -> list[DeploymentRow]:
+    """Every deployment, by name; removed ones are flagged."""
+    with database.reading() as connection:
+        return list(_deployments(connection).values())
+
+
+def read_rules(database: Database) -> list[RuleRow]:
+    """Every rule, by name."""
+    with database.reading() as connection:
+        return list(_rules(connection).values())
+
+
+def read_batch_jobs(database: Database) -> list[BatchJobRow]:
+    """Every batch job, by name."""
+    with database.reading() as connection:
+        return list(_batch_jobs(connection).values())
+
+
+def _deployments(connection: Connection) -> dict[str, DeploymentRow]:
+    rows = connection.execute(select(tables.deployments).order_by(tables.deployments.c.name))
+    return {
+        row.name: DeploymentRow(
+            name=row.name,
+            config=DeploymentConfig.model_validate(row.config),
+            config_version=row.config_version,
+            pin_envelope_id=row.pin_envelope_id,
+            pin_until=row.pin_until,
+            pinned_by=row.pinned_by,
+            is_removed=row.is_removed,
+        )
+        for row in rows
+    }
+
+
+def _rules(connection: Connection) -> dict[str, RuleRow]:
+    rows = connection.execute(select(tables.rules).order_by(tables.rules.c.name))
+    return {row["name"]: RuleRow(**row) for row in rows.mappings()}
+
+
+def _batch_jobs(connection: Connection) -> dict[str, BatchJobRow]:
+    rows = connection.execute(select(tables.batch_jobs).order_by(tables.batch_jobs.c.name))
+    return {
+        row.name: BatchJobRow(
+            name=row.name, config=BatchJobConfig.model_validate(row.config), version=row.version
+        )
+        for row in rows
+    }
+
+
+# --- applying
+
+
+def apply_state(writer: Writer, state: DesiredState) -> list[str]:
+    """Create and update what the state names, nothing else; return a line for each change.
+
+    A second call with the same state changes nothing and returns []. A deployment that was removed
+    comes back when the state names it.
+    Raises ConfigError for a rule whose deployment or query is wrong, a name that cannot be.
+    """
+    connection = writer.connection
+    deployments = _deployments(connection)
+    faults = list(_faults(state, set(deployments)))
+    if faults:
+        raise ConfigError("\n".join(faults))
+    lines: list[str] = []
+    for name, config in state.deployments.items():
+        lines += _put_deployment(writer, name, config, deployments.get(name))
+    rules = _rules(connection)
+    for name, rule in state.rules.items():
+        lines += _put_rule(writer, name, rule, rules.get(name))
+    jobs = _batch_jobs(connection)
+    for name, job in state.batch_jobs.items():
+        lines += _put_batch_job(writer, name, job, jobs.get(name))
+    return lines
+
+
+def _faults(state: DesiredState, known: set[str]) -> Iterator[str]:
+    for name in state.deployments:
+        try:
+            check_deployment_name(name)
+        except ConfigError as exc:
+            yield str(exc)
+    there = known | set(state.deployments)
+    for name, rule in state.rules.items():
+        yield from _name_fault("rule", name)
+        if rule.deploy_to not in there:
+            names = ", ".join(sorted(there)) or "none"
+            yield (
+                f"rule {name!r} deploys to {rule.deploy_to!r}, which is no deployment; add "
+                f"`deployments: {{{rule.deploy_to}: {{}}}}` to the file (there are: {names})"
+            )
+        yield from _query_fault(f"rule {name!r}", rule.query)
+    for name, job in state.batch_jobs.items():
+        yield from _name_fault("batch job", name)
+        yield from _query_fault(f"batch job {name!r}", job.query)
+
+
+def _name_fault(kind: str, name: str) -> Iterator[str]:
+    try:
+        check_key(name, f"the name of {kind} {name!r}")
+    except ConfigError as exc:
+        yield str(exc)
+
+
+def _query_fault(where: str, query: str) -> Iterator[str]:
+    try:
+        parse(query)
+    except QueryError as exc:
+        yield f"the query of {where} cannot be understood: {exc}"
+
+
+def put_deployment(
+    writer: Writer, name: str, config: DeploymentConfig | None = None
+) -> DeploymentRow:
+    """Create a deployment that is missing, with the default config unless given; bring back a
+    removed one; keep the config of one that is there when none is given."""
+    check_deployment_name(name)
+    old = _deployments(writer.connection).get(name)
+    wanted = config or (old.config if old else DeploymentConfig())
+    _put_deployment(writer, name, wanted, old)
+    return _deployments(writer.connection)[name]
+
+
+def _put_deployment(
+    writer: Writer, name: str, config: DeploymentConfig, old: DeploymentRow | None
+) -> list[str]:
+    where = f"deployment {name}"
+    if old is None:
+        version, lines = 1, [f"{where}: created"]
+    else:
+        changed = _differences(where, old.config, config)
+        version = old.config_version + bool(changed)
+        lines = changed + ([f"{where}: brought back"] if old.is_removed else [])
+    if not lines:
+        return []
+    now = writer.now()
+    dumped = config.model_dump(mode="json")
+    row = {"config": dumped, "config_version": version, "is_removed": False}
+    if old is None:
+        writer.connection.execute(insert(tables.deployments), {"name": name, **row})
+    else:
+        mine = update(tables.deployments).where(tables.deployments.c.name == name)
+        writer.connection.execute(mine.values(row))
+    if old is None or version != old.config_version:
+        history = {"deployment": name, "version": version, "config": dumped}
+        writer.connection.execute(
+            insert(tables.deployment_versions), {**history, "at": now, "actor": writer.actor}
+        )
+    writer.note("deployment", name, now, version=version, changes=lines)
+    return lines
+
+
+def _put_rule(writer: Writer, name: str, rule: RuleConfig, old: RuleRow | None) -> list[str]:
+    row = rule.model_dump(mode="json")
+    if old is None:
+        version, lines = 1, [f"rule {name}: created"]
+    else:
+        before = RuleConfig(**{key: getattr(old, key) for key in row})
+        version, lines = old.version + 1, _differences(f"rule {name}", before, rule)
+    if not lines:
+        return []
+    now = writer.now()
+    if old is None:
+        writer.connection.execute(insert(tables.rules), {"name": name, "version": version, **row})
+    else:
+        mine = update(tables.rules).where(tables.rules.c.name == name)
+        writer.connection.execute(mine.values({"version": version, **row}))
+    writer.connection.execute(
+        insert(tables.rule_versions),
+        {"rule": name, "version": version, "at": now, "actor": writer.actor, **row},
+    )
+    writer.note("rule", name, now, version=version, changes=lines)
+    return lines
+
+
+def _put_batch_job(
+    writer: Writer, name: str, job: BatchJobConfig, old: BatchJobRow | None
+) -> list[str]:
+    if old is None:
+        version, lines = 1, [f"batch job {name}: created"]
+    else:
+        version = old.version + 1
+        lines = _differences(f"batch job {name}", old.config, job)
+    if not lines:
+        return []
+    now = writer.now()
+    row = {"config": job.model_dump(mode="json"), "version": version}
+    row |= {"updated_at": now, "updated_by": writer.actor}
+    if old is None:
+        writer.connection.execute(insert(tables.batch_jobs), {"name": name, **row})
+    else:
+        mine = update(tables.batch_jobs).where(tables.batch_jobs.c.name == name)
+        writer.connection.execute(mine.values(row))
+    writer.note("batch_job", name, now, version=version, changes=lines)
+    return lines
+
+
+def _differences(where: str, old: BaseModel, new: BaseModel) -> list[str]:
+    before, after = (_flat(model.model_dump(mode="json")) for model in (old, new))
+    return [
+        f"{where}: {key} {before.get(key)} -> {after.get(key)}"
+        for key in sorted({*before, *after})
+        if before.get(key) != after.get(key)
+    ]
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, member in value.items():
+        if isinstance(member, dict):
+            found |= _flat(member, f"{prefix}{key}.")
+        else:
+            found[prefix + key] = member
+    return found
+
+
+# --- by hand
+
+
+def pin(writer: Writer, deployment: str, envelope_id: str, until: datetime | None) -> None:
+    """Pin a deployment to an envelope; rules wait until it is unpinned, or `until`."""
+    row = {"pin_envelope_id": envelope_id, "pin_until": until, "pinned_by": writer.actor}
+    _change_deployment(writer, deployment, row, pin=envelope_id)
+
+
+def unpin(writer: Writer, deployment: str) -> None:
+    """Take the pin off; nothing happens where there is none. Raises ConfigError if unknown."""
+    if existing_deployment(writer, deployment).pin_envelope_id is not None:
+        row = {"pin_envelope_id": None, "pin_until": None, "pinned_by": None}
+        _change_deployment(writer, deployment, row, pin=None)
+
+
+def remove(writer: Writer, deployment: str) -> None:
+    """Want the deployment gone, its pin too. Raises ConfigError if unknown."""
+    if not existing_deployment(writer, deployment).is_removed:
+        row = {"pin_envelope_id": None, "pin_until": None, "pinned_by": None, "is_removed": True}
+        _change_deployment(writer, deployment, row, is_removed=True)
+
+
+def _change_deployment(
+    writer: Writer, deployment: str, row: Mapping[str, Any], **detail: Any
+) -> None:
+    mine = update(tables.deployments).where(tables.deployments.c.name == deployment)
+    writer.connection.execute(mine.values(row))
+    writer.note("deployment", deployment, writer.now(), **detail)
+
+
+def existing_deployment(writer: Writer, name: str) -> DeploymentRow:
+    """The deployment, its row locked. Raises ConfigError naming those there are."""
+    check_text(name, "the deployment's name")
+    mine = select(tables.deployments.c.name).where(tables.deployments.c.name == name)
+    writer.connection.execute(mine.with_for_update())
+    known = _deployments(writer.connection)
+    if name not in known:
+        names = ", ".join(known) or "none yet"
+        raise ConfigError(f"there is no deployment {name!r}; there are: {names}")
+    return known[name]

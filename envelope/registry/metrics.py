@@ -1,0 +1,143 @@
+"""Metrics: every point is kept; the latest of each name is what queries compare."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Select, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from envelope.errors import ConfigError
+from envelope.registry.changes import Writer
+from envelope.registry.engine import Database
+from envelope.registry.order import Position, newest_first
+from envelope.registry.query.sql import to_sql
+from envelope.registry.query.tree import Query
+from envelope.registry.tables import envelopes, metric_points, metrics_latest
+from envelope.registry.text import check_key
+
+PAGE = 200  # envelopes whose points are read at once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricPoint:
+    """One value of one metric. value: a float, or the JSON of a structured metric.
+
+    at: the time that the value is about; logged_at: when the registry took it in.
+    """
+
+    envelope_id: str
+    name: str
+    value: Any
+    at: datetime
+    logged_at: datetime
+    actor: str
+
+
+def log_points(
+    writer: Writer, envelope_id: str, metrics: Mapping[str, Any], at: datetime | None
+) -> None:
+    """Add one point per metric. The caller holds the lock of the envelope's row."""
+    for name in metrics:
+        check_key(name, f"the metric name {name!r}")
+    now = writer.now()
+    at = now if at is None else check_time(at, "the time of a metric").astimezone(UTC)
+    common = {"envelope_id": envelope_id, "at": at, "logged_at": now, "actor": writer.actor}
+    rows = [{"name": name, **_stored(value), **common} for name, value in metrics.items()]
+    if not rows:
+        return
+    writer.connection.execute(insert(metric_points), rows)
+    latest = [{k: row[k] for k in ("envelope_id", "name", "number", "at")} for row in rows]
+    writer.connection.execute(_upsert_latest(writer.database), latest)
+    writer.note("metric", envelope_id, now, names=sorted(metrics))
+
+
+def check_time(at: datetime, what: str) -> datetime:
+    """Return an aware time; raise ConfigError for a naive one."""
+    if not isinstance(at, datetime) or at.tzinfo is None:
+        raise ConfigError(f"{what}, {at!r}, has no time zone; use datetime.now(timezone.utc)")
+    return at
+
+
+def _stored(value: Any) -> dict[str, Any]:
+    """A finite number goes to `number`, everything else to `value`, as JSON."""
+    if isinstance(value, (int, float)):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if math.isfinite(number):
+            return {"number": number, "value": None}
+        return {"number": None, "value": {"type": "scalar", "value": repr(number)}}
+    return {"number": None, "value": value}
+
+
+def _read_value(number: float | None, value: Any) -> Any:
+    if number is not None:
+        return number
+    match value:
+        case {"type": "scalar", "value": str(text)}:
+            return float(text)
+        case _:
+            return value
+
+
+def _upsert_latest(database: Database) -> Any:
+    """A point of the same time as the latest one replaces it; an older one does not."""
+    statement: Any = (sqlite.insert if database.is_sqlite else postgresql.insert)(metrics_latest)
+    return statement.on_conflict_do_update(
+        index_elements=["envelope_id", "name"],
+        set_={"number": statement.excluded.number, "at": statement.excluded.at},
+        where=metrics_latest.c.at <= statement.excluded.at,
+    )
+
+
+def read_points(database: Database, envelope_id: str) -> list[MetricPoint]:
+    """Every point of one envelope: by name, then time."""
+    mine = select(metric_points).where(metric_points.c.envelope_id == envelope_id)
+    order = (metric_points.c.name, metric_points.c.at, metric_points.c.id)
+    with database.reading() as connection:
+        return [_point(row) for row in connection.execute(mine.order_by(*order))]
+
+
+def find_points(
+    database: Database, query: Query, names: Sequence[str] | None
+) -> Iterator[MetricPoint]:
+    """The points of every matching envelope: newest envelope first, then name, then time.
+
+    Read in pages as the iterator is used.
+    """
+    after: Position | None = None
+    while True:
+        page = newest_first(select(envelopes.c.created_at, envelopes.c.id), after).limit(PAGE)
+        with database.reading() as connection:
+            found = connection.execute(page.where(to_sql(query))).all()
+            rows = connection.execute(_points_of([row.id for row in found], names)).all()
+        yield from map(_point, rows)
+        if len(found) < PAGE:
+            return
+        after = Position(created_at=found[-1].created_at, id=found[-1].id)
+
+
+def _points_of(envelope_ids: Sequence[str], names: Sequence[str] | None) -> Select[Any]:
+    points = select(metric_points).join(envelopes, envelopes.c.id == metric_points.c.envelope_id)
+    points = points.where(metric_points.c.envelope_id.in_(envelope_ids))
+    if names is not None:
+        points = points.where(metric_points.c.name.in_(names))
+    newest = (envelopes.c.created_at.desc(), envelopes.c.id.desc())
+    return points.order_by(*newest, metric_points.c.name, metric_points.c.at, metric_points.c.id)
+
+
+def _point(row: Any) -> MetricPoint:
+    return MetricPoint(
+        envelope_id=row.envelope_id,
+        name=row.name,
+        value=_read_value(row.number, row.value),
+        at=row.at,
+        logged_at=row.logged_at,
+        actor=row.actor,
+    )

@@ -1,0 +1,1 @@
+"""The registry's one migration history (Alembic). Files in `versions` are never changed."""

@@ -1,0 +1,41 @@
+"""Databases: a test that asks for `registry` runs on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from envelope.registry import Registry, open_registry
+from tests.integration.databases import PostgresServer, postgres
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    """One PostgreSQL for the whole run; it starts when the first test asks for it."""
+    with postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> str:
+    """The URL of an empty registry on PostgreSQL."""
+    return postgres_server.registry_url()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def registry_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty registry, on each database in turn."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'registry.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
+
+
+@pytest.fixture
+def registry(registry_url: str) -> Iterator[Registry]:
+    """An empty registry, on each database in turn."""
+    registry = open_registry(registry_url)
+    yield registry
+    registry.close()
