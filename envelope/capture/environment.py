@@ -15,7 +15,6 @@ from packaging.requirements import Requirement
 from envelope.capture.imports import reach_sources
 from envelope.capture.installed import (
     OWN_DISTRIBUTION,
-    OWN_PACKAGES,
     Installed,
     InstalledDistribution,
     installed,
@@ -25,7 +24,7 @@ from envelope.capture.reach import Reached, reach_code, reach_function, reach_ob
 from envelope.capture.requirements import close
 from envelope.capture.snapshot import take_snapshot
 from envelope.capture.stream import GlobalsSeen, read_stream
-from envelope.capture.whereabouts import Local, Missing, place_module
+from envelope.capture.whereabouts import Local, Missing, is_ours, owner_of_file, place_module
 from envelope.errors import DependencyError
 from envelope.manifest import Package
 
@@ -124,7 +123,7 @@ def narrow(
             continue
         if any(source.covers(item.module) for source in sources):
             continue
-        if item.module.partition(".")[0] in OWN_PACKAGES and here.get(OWN_DISTRIBUTION):
+        if is_ours(item.module):
             continue
         place = place_module(item.module, here)
         if isinstance(place, Missing | Local):
@@ -158,7 +157,7 @@ def _reach(
             found += reach_code(code, package=None, via=f"{code.co_name} in the pickled model")
     elif isinstance(pickled, GlobalsSeen):
         found += [Reached(module=name, via=_PICKLE) for name in sorted(pickled.modules)]
-        found += reach_objects(pickled.functions.values(), via=_PICKLE)
+        found += reach_objects(pickled.objects, via=_PICKLE)
     else:
         found += [Reached(module=name, via=_PICKLE) for name in pickled]
     if function is not None:
@@ -172,15 +171,14 @@ def _reach(
 def _add_requirements_of_passed(
     sources: Sequence[ModuleSource], here: Installed, roots: dict[str, InstalledDistribution]
 ) -> None:
-    """A passed module may be an editable install: what its metadata requires is needed too."""
+    """A passed module may be part of an install: what its metadata requires is needed too."""
     for source in sources:
-        owner = here.editable_at(str(source.paths[0].resolve()))
-        if owner is None or owner.name == OWN_DISTRIBUTION:
+        owner = owner_of_file(source.paths[0], source.name, here)
+        if owner is None:
             continue
         versions, _edges = close([Requirement(owner.name)], here)
-        for name in versions.keys() - {owner.name, OWN_DISTRIBUTION}:
-            if name not in NOT_NEEDED:
-                roots[name] = here.distributions[name]
+        for name in versions.keys() - {owner.name} - NOT_NEEDED.keys():
+            roots[name] = here.distributions[name]
 
 
 def _explain_origin(distribution: InstalledDistribution) -> str:

@@ -150,11 +150,12 @@ class Installed:
 
     @cached_property
     def editables(self) -> tuple[tuple[str, InstalledDistribution], ...]:
-        """(project directory, distribution) of the editable installs."""
+        """(project directory, distribution) of the editable installs that are not ours."""
         return tuple(
             (path, distribution)
             for distribution in self.distributions.values()
-            if distribution.origin.kind == "editable"
+            if distribution.name != OWN_DISTRIBUTION
+            and distribution.origin.kind == "editable"
             and (path := path_of(distribution.origin.url or "")) is not None
         )
 

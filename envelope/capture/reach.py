@@ -128,8 +128,10 @@ class _Walk:
             self._all(list(obj.values())[:_MAX_ITEMS])
         elif get_origin(obj) is not None:
             self._all([get_origin(obj), *get_args(obj)])
+        elif isinstance(getattr(obj, "__qualname__", None), str):
+            self._compiled(obj)
         else:
-            self._instance(obj)
+            self.value(type(obj))
 
     def _all(self, values: Iterable[Any]) -> None:
         for value in values:
@@ -137,6 +139,9 @@ class _Walk:
 
     def _module_object(self, module: ModuleType, names: Iterable[str]) -> None:
         name = module.__name__
+        if name not in sys.modules:  # made at run time: pickled with all that it holds
+            self._all(vars(module).values())
+            return
         if getattr(module, "__file__", None) is None and hasattr(module, "__path__"):
             # A namespace belongs to no distribution: find which of its loaded parts is used.
             used = set(names)
@@ -147,10 +152,13 @@ class _Walk:
                     self.module(loaded)
         self.module(name)
 
-    def _instance(self, obj: Any) -> None:
-        self.value(type(obj))
-        if callable(obj) and hasattr(obj, "__wrapped__"):  # functools.cache, numba, ...
-            self.value(obj.__wrapped__)
+    def _compiled(self, function: Any) -> None:
+        """A function of C, Cython or numba, or one behind functools.cache."""
+        if not travels_by_value(function):
+            self.module(function.__module__)
+        self.value(type(function))
+        if hasattr(function, "__wrapped__"):
+            self.value(function.__wrapped__)
 
     def _class(self, cls: type) -> None:
         if not travels_by_value(cls):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,9 @@ QUANTILES = {
 }
 MAX_LEVELS = 50  # enough to tell skew of a category; the rest are counted in `distinct`
 MAX_LEVEL_CHARACTERS = 64
+# More distinct values than this share of the rows are identifiers, names or free text: no skew can
+# be told from a few of them, and they are somebody's data.
+MAX_DISTINCT_SHARE = 0.5
 MAX_COLUMNS = 1000
 # Above this, quantiles, distinct values and levels are of so many rows drawn evenly (an error of
 # 0.3 % of rank); counts, nulls, min, max, mean and std always are of all rows.
@@ -37,7 +40,8 @@ def statistics_of(value: Any, *, sensitive: Collection[str] = ()) -> dict[str, A
 
     A column has "type", "count" (of values that are not null), "nulls" and "distinct"; numbers and
     times "min", "max", "mean", "std" (of a sample; not for times) and "quantiles"; texts,
-    categories and booleans "levels": [[level, count], ...], the most frequent first, at most 50.
+    categories and booleans "levels": [[level, count], ...], the most frequent first, at most 50,
+    and none where nearly every row has its own (identifiers, names, free text).
     Times are ISO 8601. sensitive: columns of which only type, count and nulls are kept.
     """
     import numpy as np
@@ -166,18 +170,18 @@ def _numbers(array: np.ndarray[Any, Any]) -> dict[str, Any]:
     if array.dtype.kind not in "iuf":  # integers beyond 64 bits
         array = array.astype(float)
     described: dict[str, Any] = {}
-    if array.dtype.kind == "f":
-        finite = np.isfinite(array)
-        if not finite.all():
-            described["infinite"] = int(len(array) - finite.sum())
-            array = array[finite]
-    if not len(array):
-        return described
-    described["min"], described["max"] = array.min().item(), array.max().item()
+    low, high = array.min(), array.max()
+    if array.dtype.kind == "f" and not (np.isfinite(low) and np.isfinite(high)):
+        finite = array[np.isfinite(array)]
+        described["infinite"] = len(array) - len(finite)
+        if not len(finite):
+            return described
+        array, low, high = finite, finite.min(), finite.max()
+    described["min"], described["max"] = low.item(), high.item()
     wide = array if array.dtype == np.float64 else array.astype(np.float64)
     with np.errstate(over="ignore", invalid="ignore"):  # a sum beyond float64 is left out below
         mean = float(wide.mean())
-        std = float(wide.std(ddof=1)) if len(wide) > 1 else 0.0
+        std = float(wide.std(ddof=1, mean=mean)) if len(wide) > 1 else 0.0
     described.update({k: v for k, v in (("mean", mean), ("std", std)) if math.isfinite(v)})
     described.update(_ranks(array))
     return described
@@ -193,7 +197,7 @@ def _ranks(array: np.ndarray[Any, Any]) -> dict[str, Any]:
         array = array[positions]
         described["rows_ranked"] = MAX_SORTED_ROWS
     ordered = np.sort(array)
-    described["distinct"] = int((ordered[1:] != ordered[:-1]).sum()) + 1
+    described["distinct"] = int(np.count_nonzero(ordered[1:] != ordered[:-1])) + 1
     # The nearest observed value: exact for integers and times, and never between two classes.
     last = len(ordered) - 1
     described["quantiles"] = {
@@ -219,26 +223,45 @@ def _times(present: pd.Series[Any]) -> dict[str, Any]:
 
 
 def _levels(present: pd.Series[Any]) -> dict[str, Any]:
-    import numpy as np
-
     described: dict[str, Any] = {}
-    if isinstance(present.iloc[0], list | tuple | dict | np.ndarray):
+    if isinstance(present.iloc[0], list | tuple | dict | set) or hasattr(present.iloc[0], "shape"):
         return _nested(present)
     if len(present) > MAX_SORTED_ROWS:
         present = present.iloc[:: -(-len(present) // MAX_SORTED_ROWS)]
         described["rows_ranked"] = len(present)
-    try:
-        counts = present.value_counts(sort=False)
-    except TypeError:  # lists, dicts and arrays cannot be counted
-        return _nested(present)
-    counts = counts[counts > 0]  # a category that does not occur is not a level seen
-    described["distinct"] = len(counts)
-    frequent = [(_level(level), int(n)) for level, n in counts.nlargest(MAX_LEVELS).items()]
-    # Equal counts are ordered by level, so that equal data has equal statistics.
-    described["levels"] = [
-        [x, n] for x, n in sorted(frequent, key=lambda pair: (-pair[1], pair[0]))
-    ]
+    levels, counts = _count(present)
+    described["distinct"] = len(levels)
+    if len(levels) <= MAX_LEVELS or len(levels) <= MAX_DISTINCT_SHARE * len(present):
+        described["levels"] = _most_frequent(levels, counts)
     return described
+
+
+def _most_frequent(levels: Sequence[Any], counts: np.ndarray[Any, Any]) -> list[list[Any]]:
+    """The levels with their counts, most frequent first; equal counts in order of appearance."""
+    import numpy as np
+
+    order = np.argsort(-counts, kind="stable")[:MAX_LEVELS]
+    chosen = [levels[position] for position in order.tolist()]
+    plain = [level.as_py() if hasattr(level, "as_py") else level for level in chosen]
+    return [[_level(level), int(counts[at])] for level, at in zip(plain, order, strict=True)]
+
+
+def _count(present: pd.Series[Any]) -> tuple[Sequence[Any], np.ndarray[Any, Any]]:
+    """Return the distinct values that occur and how often each does."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if isinstance(present.dtype, _categorical()):
+        counts = np.bincount(present.cat.codes, minlength=len(present.cat.categories))
+        seen = np.flatnonzero(counts)
+        return list(present.cat.categories[seen]), counts[seen]
+    try:
+        found = pc.value_counts(pa.array(present))
+        return found.field("values"), found.field("counts").to_numpy()
+    except (pa.ArrowException, TypeError):  # values of several types, or none that Arrow has
+        texts = present.map(lambda value: f"{type(value).__name__} {value}").value_counts()
+        return list(texts.index), texts.to_numpy()
 
 
 def _nested(present: pd.Series[Any]) -> dict[str, Any]:

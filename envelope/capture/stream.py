@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import pickletools
-from collections.abc import Iterator
-from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
+import sys
+from collections.abc import Collection, Iterator
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
+
+from envelope.capture.reach import reach_objects
 
 # cloudpickle's own spelling of what pickle has no opcode for.
 _SUBIMPORT = ("cloudpickle.cloudpickle", "subimport")  # a module, by its name
@@ -192,31 +195,40 @@ _STEPS = {
 class GlobalsSeen:
     """Watches a pickler: the exact and fastest way to know what a pickle will refer to.
 
-    Call `see(obj)` from the pickler's `reducer_override`; iterating gives module names. Unlike the
-    finished stream it costs nothing to read back, however large the model.
+    Call `see(obj)` from the pickler's `reducer_override`. Unlike the finished stream it costs
+    nothing to read back, however large the model.
 
         class Pickler(cloudpickle.Pickler):
             def reducer_override(self, obj):
                 seen.see(obj)
                 return super().reducer_override(obj)
+
+    modules: those of functions that are pickled by name. objects: functions and classes, which are
+    pickled by name or by value. Iterating gives the names of all modules needed.
     """
 
     def __init__(self) -> None:
         self.modules: set[str] = set()
-        self.functions: dict[int, FunctionType | type] = {}
+        self._objects: dict[int, FunctionType | type] = {}
+
+    @property
+    def objects(self) -> Collection[FunctionType | type]:
+        return self._objects.values()
 
     def see(self, obj: Any) -> None:
-        """Note the module of an object that is being pickled."""
+        """Note an object that is being pickled."""
         kind = type(obj)
         if kind is FunctionType or isinstance(obj, type):
-            self.functions[id(obj)] = obj
-        elif kind is BuiltinFunctionType:
-            self.modules.add(obj.__module__ or "builtins")
+            self._objects[id(obj)] = obj
         elif kind is ModuleType:
-            self.modules.add(obj.__name__)
-        elif isinstance(module := kind.__module__, str):
-            self.modules.add(module)
+            if obj.__name__ in sys.modules:  # others are pickled with all that they hold
+                self.modules.add(obj.__name__)
+        elif hasattr(obj, "__qualname__"):  # a compiled function
+            self.modules.add(obj.__module__ or "builtins")
+        else:
+            self._objects[id(kind)] = kind
 
     def __iter__(self) -> Iterator[str]:
-        modules = {function.__module__ or "builtins" for function in self.functions.values()}
-        return iter(sorted(self.modules | modules))
+        reached = reach_objects(self.objects, via="the pickled model")
+        needed = {r.module for r in reached if not (r.is_optional or r.is_guess)}
+        return iter(sorted(self.modules | needed))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from dataclasses import dataclass
-from importlib.machinery import ModuleSpec, PathFinder
+from importlib.machinery import ModuleSpec
+from pathlib import Path
 
-from envelope.capture.installed import Installed, InstalledDistribution
+from envelope.capture.installed import OWN_PACKAGES, Installed, InstalledDistribution
+
+_OWN_ROOT = os.path.realpath(Path(__file__).parents[2])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,18 +58,39 @@ def place_module(
     if path is not None and not any(_is_below(path, owner.root) for owner in candidates):
         return _local(_loaded_part(module), path, here)
     owners = here.owners(module)
-    if any(owner.origin.kind == "editable" for owner in owners):
-        return _local(top, path or owners[0].root, here)
+    for owner in owners:
+        if owner.origin.kind == "editable":
+            return _local(top, path or owner.root, here, owner)
     if owners or candidates:
         return owners
-    found = PathFinder.find_spec(top) if path is None else None
+    found = _find_spec(top) if path is None else None
     if found is not None and found.submodule_search_locations:  # a local namespace
         return _local(_loaded_part(module), next(iter(found.submodule_search_locations)), here)
     return Missing(name=_loaded_part(module))
 
 
-def _local(name: str, path: str, here: Installed) -> Local:
-    owner = here.editable_at(os.path.realpath(path))
+def is_ours(module: str) -> bool:
+    """Say whether a module is part of Model Envelope, which every environment has anyway.
+
+    By its file, for anyone may have a module named `controller`.
+    """
+    top = module.partition(".")[0]
+    path = _path_of(top) if top in OWN_PACKAGES else None
+    return path is not None and _is_below(path, _OWN_ROOT)
+
+
+def owner_of_file(path: Path, module: str, here: Installed) -> InstalledDistribution | None:
+    """Return the distribution, editable or not, that a module's file belongs to."""
+    if editable := here.editable_at(os.path.realpath(path)):
+        return editable
+    owners = here.owners(module)
+    return next((owner for owner in owners if _is_below(str(path), owner.root)), None)
+
+
+def _local(
+    name: str, path: str, here: Installed, owner: InstalledDistribution | None = None
+) -> Local:
+    owner = owner or here.editable_at(os.path.realpath(path))
     described = f"{owner.name} {owner.version}" if owner else None
     return Local(name=name, path=path, editable=described)
 
@@ -77,8 +102,16 @@ def _path_of(top: str) -> str | None:
     if module is not None and spec is None:
         return getattr(module, "__file__", None)
     if spec is None:
-        spec = PathFinder.find_spec(top)
+        spec = _find_spec(top)
     return spec.origin if spec is not None and spec.has_location else None
+
+
+def _find_spec(top: str) -> ModuleSpec | None:
+    """Find a top-level module without importing it; editable installs hook in here too."""
+    try:
+        return importlib.util.find_spec(top)
+    except (ImportError, ValueError):  # loaded without a spec
+        return None
 
 
 def _is_below(path: str, root: str) -> bool:
