@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from envelope.config import DesiredState
+from envelope.config import DeploymentConfig, DesiredState
 from envelope.errors import ConfigError
 from envelope.manifest import Manifest
 from envelope.registry import (
@@ -207,6 +207,10 @@ class Registry:
         """Every deployment, by name; removed ones are flagged."""
         return delivery.read_deployments(self.database)
 
+    def deployment_config(self, name: str, version: int) -> DeploymentConfig:
+        """A deployment's config as it was in one version. Raises ConfigError when unknown."""
+        return delivery.read_config(self.database, name, version)
+
     def rules(self) -> list[RuleRow]:
         """Every rule, by name."""
         return delivery.read_rules(self.database)
@@ -288,13 +292,21 @@ class Registry:
         reason: str,
         actor: str,
         expected: str | None = None,
+        app_version: str | None = None,
     ) -> ReleaseRow:
-        """Move a release to its next state, and record why.
+        """Move a release to its next state, and record why and as which application.
 
         Raises StaleRelease when it is not in `expected`, EnvelopeError for a move that cannot be.
         """
         with changes.writing(self.database, actor) as writer:
-            releases.move(writer, release_id, to_state, reason=reason, expected=expected)
+            releases.move(
+                writer,
+                release_id,
+                to_state,
+                reason=reason,
+                expected=expected,
+                app_version=app_version,
+            )
         return self.release(release_id)
 
     def releases(

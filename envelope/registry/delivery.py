@@ -68,6 +68,17 @@ def read_deployments(database: Database) -> list[DeploymentRow]:
         return list(_deployments(connection).values())
 
 
+def read_config(database: Database, name: str, version: int) -> DeploymentConfig:
+    """A deployment's config as it was in one version. Raises ConfigError when unknown."""
+    table = tables.deployment_versions
+    mine = select(table.c.config).where(table.c.deployment == name, table.c.version == version)
+    with database.reading() as connection:
+        config = connection.execute(mine).scalar()
+    if config is None:
+        raise ConfigError(f"deployment {name!r} never had config version {version}")
+    return DeploymentConfig.model_validate(config)
+
+
 def read_rules(database: Database) -> list[RuleRow]:
     """Every rule, by name."""
     with database.reading() as connection:

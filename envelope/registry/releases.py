@@ -42,6 +42,7 @@ class ReleaseRow:
     """A release as it is now. rule: None when it was deployed by hand.
 
     reason: why it is in this state. live_at, ended_at: None until it is.
+    app_version: of the application that was tried, where that was recorded.
     """
 
     id: str
@@ -51,6 +52,7 @@ class ReleaseRow:
     rule: str | None
     rule_version: int | None
     config_version: int
+    app_version: str | None
     actor: str
     reason: str
     created_at: datetime
@@ -108,9 +110,15 @@ def create(writer: Writer, new: NewRelease) -> str:
 
 
 def move(
-    writer: Writer, release_id: str, to_state: str, *, reason: str, expected: str | None
+    writer: Writer,
+    release_id: str,
+    to_state: str,
+    *,
+    reason: str,
+    expected: str | None,
+    app_version: str | None = None,
 ) -> None:
-    """Move a release to its next state.
+    """Move a release to its next state. app_version: None keeps what is recorded.
 
     Raises StaleRelease when it is not in `expected`, EnvelopeError for a move that cannot be.
     """
@@ -127,6 +135,7 @@ def move(
     check_transition(release_id, state, to_state)
     now = writer.now()
     row = {"state": to_state, "reason": reason, **_stamps(to_state, now)}
+    row |= {"app_version": app_version} if app_version is not None else {}
     writer.connection.execute(update(releases).where(releases.c.id == release_id).values(row))
     _record(writer, release_id, state, to_state, now, reason)
 

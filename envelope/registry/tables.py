@@ -285,6 +285,7 @@ releases = Table(
     Column("rule", WORDS),
     Column("rule_version", Integer),
     Column("config_version", Integer, nullable=False),
+    Column("app_version", WORDS),
     Column("actor", WORDS, nullable=False),
     Column("reason", WORDS, nullable=False),
     Column("created_at", UtcTime, nullable=False),

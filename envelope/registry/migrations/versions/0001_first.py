@@ -265,6 +265,7 @@ def upgrade() -> None:
         sa.Column("rule", WORDS, nullable=True),
         sa.Column("rule_version", sa.Integer(), nullable=True),
         sa.Column("config_version", sa.Integer(), nullable=False),
+        sa.Column("app_version", WORDS, nullable=True),
         sa.Column("actor", WORDS, nullable=False),
         sa.Column("reason", WORDS, nullable=False),
         sa.Column("created_at", UtcTime(), nullable=False),
