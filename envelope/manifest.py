@@ -91,6 +91,7 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     artifact: the object, when it is not the envelope's own (functions added later).
     statistics: {"input": {...}, "output": {...}} of the example data, see capture/statistics.py.
     call_ms: one warm call with the sample, in the process that saved it.
+    is_deterministic: whether two calls with the sample gave equal answers; None: not tried.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Function(msgspec.Struct, frozen=True, kw_only=True):
     statistics: dict[str, Any] = {}
     source: str | None = None
     call_ms: float | None = None
+    is_deterministic: bool | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,6 +114,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     functions: name -> sha256 of the function object, as they were at save time.
     tags: as they were at save time; the registry holds them as they are now.
     context: git, user, host, script or notebook, job; see capture/context.py.
+    sensitive: columns whose values are kept nowhere in the envelope.
     """
 
     format_version: int
@@ -127,6 +130,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     context: dict[str, Any] = {}
     hyperparameters: dict[str, Any] = {}
     tags: dict[str, str] = {}
+    sensitive: tuple[str, ...] = ()
 
 
 def to_bytes(record: msgspec.Struct) -> bytes:

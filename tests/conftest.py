@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from envelope.store import Store
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An ENVELOPE_HOME of this test's own; no other ENVELOPE_* variable is set."""
     for name in [name for name in os.environ if name.startswith("ENVELOPE_")]:
         monkeypatch.delenv(name)
@@ -23,7 +24,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "envelope-home"
     monkeypatch.setenv("ENVELOPE_HOME", str(folder))
     monkeypatch.setenv("ENVELOPE_ACTOR", "tester@here")
-    return folder
+    yield folder
+    if "envelope.connection" in sys.modules:
+        sys.modules["envelope.connection"].disconnect()
 
 
 @pytest.fixture
