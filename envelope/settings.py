@@ -69,6 +69,22 @@ class Settings:
             actor=env.get("ENVELOPE_ACTOR") or _user_at_host(),
         )
 
+    def environ(self) -> dict[str, str]:
+        """Return the variables that make another process read these settings, RAY_ADDRESS apart."""
+        return {
+            "ENVELOPE_HOME": str(self.home),
+            "ENVELOPE_REGISTRY": self.registry_url,
+            "ENVELOPE_STORE": self.store_url,
+            "ENVELOPE_ENVIRONMENTS": str(self.environments_dir),
+            "ENVELOPE_SERVE_PORT": str(self.serve_port),
+            "ENVELOPE_API_PORT": str(self.api_port),
+            "ENVELOPE_JOB_PORT": str(self.job_port),
+            "ENVELOPE_RAY_PORT": str(self.ray_port),
+            "ENVELOPE_HAPROXY_STATS_PORT": str(self.haproxy_stats_port),
+            "ENVELOPE_HAPROXY_METRICS_PORT": str(self.haproxy_metrics_port),
+            "ENVELOPE_ACTOR": self.actor,
+        }
+
 
 def _port(env: Mapping[str, str], name: str, default: int) -> int:
     text = env.get(name) or str(default)

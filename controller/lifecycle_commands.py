@@ -1,0 +1,115 @@
+"""`envelope up`, `down` and `status`: the local platform, started, ended and looked at."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from envelope.settings import Settings
+
+if TYPE_CHECKING:
+    from ray_runtime.cluster import ClusterStatus
+
+
+def add_commands(group: click.Group) -> None:
+    """Add the commands of this module."""
+    for command in (up, down, show_status):
+        group.add_command(command)
+
+
+@click.command()
+def up() -> None:
+    """Start the local platform: Ray, Serve and the controller.
+
+    With RAY_ADDRESS set, only the controller is started, for that cluster.
+    """
+    from controller import supervisor
+    from ray_runtime import cluster
+    from ray_runtime.home import Home
+
+    settings = Settings.read()
+    begun = time.monotonic()
+    was_running = cluster.status(settings).state == "running"
+    if cluster.is_own(settings, Home(settings.home)):
+        cluster.start(settings, report=click.echo)
+    if supervisor.start(settings):
+        click.echo(f"controller started, its log is {supervisor.log_path(settings)}")
+    elif was_running:
+        click.echo("the platform was up already; nothing was started")
+    now = cluster.status(settings)
+    for what, where in now.urls.items():
+        click.echo(f"{what:<11} {where}")
+    click.echo(
+        f"up in {time.monotonic() - begun:.1f} s; `envelope status` looks, `envelope down` ends"
+    )
+
+
+@click.command()
+def down() -> None:
+    """End everything that `up` started, also after a crash. Other Ray clusters live on."""
+    from ray_runtime import cluster
+
+    begun = time.monotonic()
+    ended = cluster.stop(Settings.read())
+    if ended:
+        click.echo(f"ended {ended} processes in {time.monotonic() - begun:.1f} s")
+    else:
+        click.echo("nothing was running")
+
+
+@click.command("status")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def show_status(as_json: bool) -> None:
+    """Show what runs, what listens where, and whether the controller works.
+
+    Exit status 1 when the platform is not running as it should.
+    """
+    from ray_runtime import cluster
+
+    settings = Settings.read()
+    found = cluster.status(settings)
+    seen_s = _last_beat_s(settings)
+    if as_json:
+        record = asdict(found) | {"controller_seen_s": seen_s}
+        click.echo(json.dumps(record, default=str, indent=2))
+    else:
+        _print_status(found, seen_s)
+    sys.exit(0 if found.state in ("running", "remote") and found.controller else 1)
+
+
+def _print_status(found: ClusterStatus, seen_s: float | None) -> None:
+    click.echo(f"platform    {found.state} ({found.home})")
+    if found.missing:
+        click.echo(f"            without {', '.join(found.missing)}; `envelope up` starts it anew")
+    if found.address:
+        since = f", since {found.started_at:%Y-%m-%d %H:%M:%S} UTC" if found.started_at else ""
+        click.echo(f"ray         {found.address}{since}")
+    seen = "never seen" if seen_s is None else f"seen {seen_s:.0f} s ago"
+    click.echo(f"controller  {'running' if found.controller else 'not running'}, {seen}")
+    for what, where in found.urls.items():
+        click.echo(f"{what:<11} {where}")
+    if found.listeners:
+        click.echo("listening   * is every interface; Ray's own ask for a token")
+    for listener in found.listeners:
+        click.echo(f"  {listener.host:>15}:{listener.port:<6} {listener.what} (pid {listener.pid})")
+
+
+def _last_beat_s(settings: Settings) -> float | None:
+    """Return how many seconds ago a controller was last seen; None when never, or unknown."""
+    from datetime import UTC, datetime
+
+    from envelope.connection import connect
+    from envelope.errors import EnvelopeError
+
+    if settings.registry_url.startswith("sqlite") and not (settings.home / "registry.db").exists():
+        return None  # looking creates nothing
+    try:
+        beat = connect(settings).registry.last_beat()
+    except EnvelopeError:
+        return None
+    return None if beat is None else (datetime.now(UTC) - beat).total_seconds()

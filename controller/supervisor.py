@@ -1,0 +1,185 @@
+"""Keeps the controller running: `python -m controller.supervisor`, a process of its own.
+
+It starts `python -m controller`, starts it again when it dies, and ends it at SIGTERM. When the
+supervisor itself dies, the kernel ends the controller (Linux), so that two never run side by side.
+It holds a lock for as long as it lives, so that there is one per ENVELOPE_HOME.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from envelope.errors import ClusterError
+from envelope.settings import Settings
+from ray_runtime import cluster
+from ray_runtime.home import Home
+from ray_runtime.processes import MARK, ROLE
+
+FIRST_DELAY_S = 0.2
+LAST_DELAY_S = 10.0
+STEADY_S = 30.0  # a controller that ran this long had started well: the delay begins anew
+STOP_TIMEOUT_S = 4.0  # less than `envelope down` gives the supervisor before it kills
+START_TIMEOUT_S = 15.0
+MAX_LOG_BYTES = 50 * 1024 * 1024  # then the log becomes controller.log.1, at the next start
+LOCK = "supervisor.lock"
+PR_SET_PDEATHSIG = 1
+
+
+def start(settings: Settings) -> bool:
+    """Start the supervisor of this home in the background. False where one runs already.
+
+    Raises ClusterError when it does not come up.
+    """
+    home = Home(settings.home)
+    home.prepare()
+    if _is_locked(home):
+        return False
+    with open(log_path(settings), "ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "controller.supervisor"],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=home.empty,
+            env=supervisor_environment(settings, home),
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while not _is_locked(home):
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise ClusterError(
+                f"the controller's supervisor did not start; see {log_path(settings)}"
+            )
+        time.sleep(0.05)
+    return True
+
+
+def supervisor_environment(settings: Settings, home: Home) -> dict[str, str]:
+    """Return the environment of the supervisor, which its controller inherits but for ROLE."""
+    environment = {**os.environ, **settings.environ(), MARK: home.id, ROLE: "supervisor"}
+    if cluster.is_own(settings, home):
+        environment.pop("RAY_ADDRESS", None)  # our own is found by its record, also a later one
+    elif settings.ray_address is not None:
+        environment["RAY_ADDRESS"] = settings.ray_address
+    return environment
+
+
+def log_path(settings: Settings) -> Path:
+    """Return where the controller and its supervisor write."""
+    return settings.home / "logs" / "controller.log"
+
+
+def delays() -> Iterator[float]:
+    """Yield how long to wait before each next start: twice as long every time, up to the last."""
+    delay = FIRST_DELAY_S
+    while True:
+        yield delay
+        delay = min(delay * 2, LAST_DELAY_S)
+
+
+def supervise(
+    command: list[str], log: Path, stopping: threading.Event, say: Callable[[str], None]
+) -> None:
+    """Run `command` again and again until `stopping` is set; then end it."""
+    waits = delays()
+    while not stopping.is_set():
+        begun = time.monotonic()
+        with _open_log(log) as file:
+            process = _start_child(command, file)
+        say(f"controller started as pid {process.pid}")
+        while process.poll() is None and not stopping.wait(0.1):
+            pass
+        if stopping.is_set():
+            _end(process)
+            say("controller ended, as asked")
+            return
+        if time.monotonic() - begun > STEADY_S:
+            waits = delays()
+        delay = next(waits)
+        say(f"controller ended with status {process.returncode}; starting again in {delay:.1f} s")
+        stopping.wait(delay)
+
+
+def main() -> None:
+    """Supervise the controller of ENVELOPE_HOME until SIGTERM or SIGINT."""
+    settings = Settings.read()
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    lock = _take_lock(Home(settings.home))
+    if lock is None:
+        _say("another supervisor runs for this home; this one ends")
+        return
+    with lock:
+        os.environ[ROLE] = "controller"
+        supervise([sys.executable, "-m", "controller"], log_path(settings), stopping, _say)
+
+
+def _say(line: str) -> None:
+    print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} supervisor: {line}", flush=True)
+
+
+def _open_log(path: Path) -> BinaryIO:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.exists() and path.stat().st_size > MAX_LOG_BYTES:
+        path.replace(path.with_name(f"{path.name}.1"))
+    return path.open("ab")
+
+
+def _start_child(command: list[str], log: BinaryIO) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+    )
+
+
+def _end_with_parent() -> None:
+    """Ask the kernel for SIGTERM when the supervisor dies. Runs in the child, before it begins."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _take_lock(home: Home) -> BinaryIO | None:
+    import fcntl  # here, because Windows has none, and the command line imports this module
+
+    home.run.mkdir(parents=True, exist_ok=True)
+    file = open(home.run / LOCK, "ab")  # noqa: SIM115 - held for as long as the process lives
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        return None
+    return file
+
+
+def _is_locked(home: Home) -> bool:
+    lock = _take_lock(home)
+    if lock is None:
+        return True
+    lock.close()
+    return False
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,246 @@
+"""The runtime_env plugin: a model's lock becomes a virtual environment on the node that needs it.
+
+`runtime_env_for` is called where something is started; `EnvelopePlugin` runs in the runtime_env
+agent of each node, which RAY_RUNTIME_ENV_PLUGINS tells of it. See docs/environments.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+import re
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from ray._private.runtime_env.context import RuntimeEnvContext
+from ray._private.runtime_env.plugin import RuntimeEnvPlugin
+
+from envelope.capture.environment import platform_tag
+from envelope.capture.installed import OWN_DISTRIBUTION
+from envelope.environment import (
+    EnvironmentSpec,
+    build_environment,
+    check_python,
+    installed_packages,
+    is_ready,
+    python_of,
+    repack_wheel,
+    runtime_requirements,
+    runtime_version,
+    unmet,
+)
+from envelope.errors import ConfigError, DependencyError, EnvelopeError, ModelNotFound
+from envelope.manifest import Manifest, read_record, to_bytes
+from envelope.settings import Settings
+from envelope.store import Store
+
+FIELD = "envelope"
+SEEN = "ENVELOPE_NODE_PLUGIN"  # in a worker's environment: the plugin was there, and its version
+BUILDS = 2  # at once per node; a head that comes back would otherwise build hundreds together
+FAILURE_S = 10.0  # Ray asks again within seconds; the resolver would say the same again
+KEY = re.compile(r"[0-9a-f]{32}")
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """The plugin's field of a runtime_env. None of both: only say that the plugin is there."""
+
+    key: str | None
+    store: str | None
+
+
+def runtime_env_for(store: Store, manifest: Manifest) -> dict[str, Any]:
+    """Return the runtime_env in which this envelope's model runs, and note its recipe in the store.
+
+    The lock, and what the runtime adds in the versions of this interpreter, which is the cluster's.
+    Raises DependencyError when they cannot go together, or the lock is for another Python minor.
+    """
+    spec = spec_for(manifest)
+    path = document_path(spec.key)
+    try:
+        store.get_document(path)
+    except ModelNotFound:
+        store.put_document(path, to_bytes(spec))
+    return {FIELD: {"key": spec.key, "store": store.url}}
+
+
+def spec_for(manifest: Manifest) -> EnvironmentSpec:
+    """Return what decides the environment of this envelope on a cluster like this interpreter."""
+    check_python(locked=manifest.environment.python, running=platform.python_version())
+    packages = manifest.environment.packages
+    return EnvironmentSpec(
+        python=platform.python_version(),
+        platform=platform_tag(),
+        packages=packages,
+        constraints=runtime_requirements(packages),
+        runtime_version=runtime_version(),
+    )
+
+
+def document_path(key: str) -> str:
+    """Return where the store keeps the recipe of an environment."""
+    return f"environments/{key}.json"
+
+
+def reason_of(text: str) -> str | None:
+    """Find our own error in what Ray says when an environment failed; None if it is not there.
+
+    Ray gives a traceback of its agent around it.
+    """
+    marks = list(re.finditer(r"^(?:envelope\.errors\.)(\w+Error|ModelNotFound): ", text, re.M))
+    return text[marks[-1].end() :].strip() if marks else None
+
+
+def read_wanted(runtime_env: Mapping[str, Any]) -> Wanted:
+    """Read the plugin's field. Raises ConfigError when it is not what `runtime_env_for` writes."""
+    field = runtime_env.get(FIELD)
+    if field == {"probe": True}:
+        return Wanted(key=None, store=None)
+    if (
+        isinstance(field, Mapping)
+        and set(field) == {"key", "store"}
+        and isinstance(field["store"], str)
+        and isinstance(field["key"], str)
+        and KEY.fullmatch(field["key"])
+    ):
+        return Wanted(key=field["key"], store=field["store"])
+    raise ConfigError(
+        f"runtime_env[{FIELD!r}] is {field!r}; it is made by ray_runtime.environments."
+        "runtime_env_for, as {'key': 32 hex digits, 'store': URL}"
+    )
+
+
+class EnvelopePlugin(RuntimeEnvPlugin):  # type: ignore[misc] # Ray ships no types
+    """Runs in a node's agent. An environment is built in a thread, so that the agent answers."""
+
+    name = FIELD
+    priority = 20  # after Ray's own (10): working_dir sets a PYTHONPATH that is dropped here
+
+    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+        self._environ = environ
+        self._builders = ThreadPoolExecutor(BUILDS, thread_name_prefix="envelope-build")
+        self._pythons: dict[str, Path | None] = {}
+        self._failures: dict[str, tuple[float, DependencyError]] = {}
+
+    @staticmethod
+    def validate(runtime_env_dict: dict[str, Any]) -> None:
+        """Refuse a field that is not ours, before anything is done."""
+        read_wanted(runtime_env_dict)
+
+    def get_uris(self, runtime_env: Mapping[str, Any]) -> list[str]:
+        """Return none: Ray then asks `create` every time, which sees an environment that is gone.
+
+        With a URI Ray would trust its own memory, also after the folder was removed.
+        """
+        return []
+
+    async def create(
+        self,
+        uri: str | None,
+        runtime_env: Mapping[str, Any],
+        context: RuntimeEnvContext,
+        logger: logging.Logger,
+    ) -> float:
+        """Make sure that the environment is there, building it if it is not.
+
+        Raises DependencyError, StorageError or ModelNotFound; Ray shows them to whoever asked.
+        Returns 0 bytes: what lies outside Ray's session is not Ray's to evict.
+        """
+        wanted = read_wanted(runtime_env)
+        if wanted.key is None or wanted.store is None:
+            return 0
+        failed_at, failure = self._failures.get(wanted.key, (0.0, None))
+        if failure is not None and time.monotonic() - failed_at < FAILURE_S:
+            raise failure.with_traceback(None)
+        loop = asyncio.get_running_loop()
+        try:
+            self._pythons[wanted.key] = await loop.run_in_executor(
+                self._builders,
+                prepare,
+                wanted.key,
+                wanted.store,
+                Settings.read(self._environ).environments_dir,
+                logger.info,
+            )
+        except DependencyError as exc:
+            self._failures[wanted.key] = (time.monotonic(), exc)
+            raise exc.with_traceback(None) from None
+        except EnvelopeError as exc:
+            raise exc.with_traceback(None) from None
+        return 0
+
+    def modify_context(
+        self,
+        uris: list[str],
+        runtime_env: Mapping[str, Any],
+        context: RuntimeEnvContext,
+        logger: logging.Logger,
+    ) -> None:
+        """Let the worker start in the environment, with nothing of the node's own in reach."""
+        wanted = read_wanted(runtime_env)
+        context.env_vars[SEEN] = runtime_version()
+        python = self._pythons.get(wanted.key) if wanted.key is not None else None
+        if python is not None:
+            path = context.env_vars.get("PATH") or self._environ.get("PATH", os.defpath)
+            context.py_executable = str(python)
+            context.env_vars.update(
+                {
+                    "PATH": f"{python.parent}{os.pathsep}{path}",
+                    "VIRTUAL_ENV": str(python.parent.parent),
+                    # Empty is as good as unset for Python, and it cannot be unset here.
+                    "PYTHONPATH": "",
+                    "PYTHONHOME": "",
+                    "PYTHONNOUSERSITE": "1",
+                }
+            )
+
+    def delete_uri(self, uri: str, logger: logging.Logger) -> float:
+        """Free nothing: environments are kept across restarts of the cluster."""
+        return 0
+
+
+def prepare(key: str, store_url: str, root: Path, log: Log) -> Path | None:
+    """Return the Python of an environment, None when this node's own will do.
+
+    root: where this node keeps environments. log: gets what the resolver says, line by line.
+    Raises DependencyError when it cannot be built; ModelNotFound, StorageError without a recipe.
+    """
+    if is_ready(root / key):
+        return python_of(root / key)
+    spec = read_spec(Store(store_url), key)
+    check_python(locked=spec.python, running=platform.python_version())
+    _check_runtime(spec)
+    differences = unmet(spec.packages, installed_packages())
+    if not differences:
+        log(f"environment {key}: this node's own Python satisfies the lock")
+        return None
+    log(f"environment {key}: building it, since {'; '.join(differences[:5])}")
+    # A node of another patch version or processor builds its own, under its own name.
+    spec = msgspec.structs.replace(spec, python=platform.python_version(), platform=platform_tag())
+    wheel = repack_wheel(OWN_DISTRIBUTION, root / ".wheels")
+    return build_environment(spec, root, wheel=wheel, log=log)
+
+
+def read_spec(store: Store, key: str) -> EnvironmentSpec:
+    """Read the recipe of an environment. Raises ModelNotFound, IntegrityError, StorageError."""
+    path = document_path(key)
+    return read_record(store.get_document(path), EnvironmentSpec, where=f"{store.url}/{path}")
+
+
+def _check_runtime(spec: EnvironmentSpec) -> None:
+    """Refuse a node whose model-envelope is another release than the one that asks."""
+    asked, here = spec.runtime_version.partition("+")[0], runtime_version().partition("+")[0]
+    if asked != here:
+        raise DependencyError(
+            f"{OWN_DISTRIBUTION} {asked} asks for an environment on {platform.node()}, which has "
+            f"{here}; install the same version on every node and where the controller runs"
+        )

@@ -1,0 +1,146 @@
+"""Finding and ending exactly the processes that one ENVELOPE_HOME started.
+
+Every process that the platform starts carries MARK in its environment, and its children inherit
+it: Ray's daemons, workers, HAProxy, job drivers, our supervisor and controller. A process whose
+title was rewritten over its environment (the modules of Ray's dashboard) is found as the child of
+one that has the mark, or by the session that all of them were started in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import time
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+MARK = "ENVELOPE_HOME_ID"
+ROLE = "ENVELOPE_ROLE"  # "supervisor" or "controller" for our own two
+GRACE_S = 5.0  # from asking to killing; Ray's raylet takes about 1 s to end its workers
+END_TIMEOUT_S = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """A process of ours. role: `supervisor`, `controller`, or what it is in Ray's words."""
+
+    pid: int
+    role: str
+    command: str
+
+
+def home_id(home: Path) -> str:
+    """Return the 12 hex digits that name this home, and this user, on this machine."""
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    return hashlib.sha256(f"{user}:{home.resolve()}".encode()).hexdigest()[:12]
+
+
+def find_processes(home_id: str, *, session_id: int | None = None) -> list[Process]:
+    """Return every living process of this home, but not the one that asks.
+
+    session_id: of the process group that Ray was started in, None when it is not known.
+    """
+    parents: dict[int, int] = {}
+    marked: set[int] = set()
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            parents[process.pid] = process.ppid()
+            if process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            if _has_mark(process, home_id) or _is_of_session(process, session_id):
+                marked.add(process.pid)
+    ours = marked | _descendants(marked, parents)
+    ours.discard(os.getpid())
+    return list(_describe(sorted(ours)))
+
+
+def end_processes(home_id: str, *, session_id: int | None = None) -> list[Process]:
+    """End every process of this home: ask, wait GRACE_S, kill. Return those that would not go.
+
+    The supervisor goes first, so that it does not start its controller again.
+    """
+    deadline = time.monotonic() + END_TIMEOUT_S
+    found = find_processes(home_id, session_id=session_id)
+    _ask_and_wait([p.pid for p in found if p.role == "supervisor"], GRACE_S)
+    _ask_and_wait([p.pid for p in found if p.role != "supervisor"], GRACE_S)
+    while found := find_processes(home_id, session_id=session_id):
+        if time.monotonic() > deadline:
+            return found
+        # Again and again: a daemon may have started another while it was being ended.
+        _signal([process.pid for process in found], signal.SIGKILL)
+        time.sleep(0.1)
+    return []
+
+
+def _has_mark(process: psutil.Process, home_id: str) -> bool:
+    return process.environ().get(MARK) == home_id
+
+
+def _is_of_session(process: psutil.Process, session_id: int | None) -> bool:
+    """Whether Ray started this one in our session. A foreign session may reuse the number."""
+    if session_id is None or not hasattr(os, "getsid") or os.getsid(process.pid) != session_id:
+        return False
+    return process.name().startswith("ray") or "ray-dashboard" in " ".join(process.cmdline())
+
+
+def _descendants(roots: Collection[int], parents: dict[int, int]) -> set[int]:
+    children: dict[int, list[int]] = {}
+    for pid, parent in parents.items():
+        children.setdefault(parent, []).append(pid)
+    found: set[int] = set()
+    waiting = list(roots)
+    while waiting:
+        for child in children.get(waiting.pop(), ()):
+            if child not in found:
+                found.add(child)
+                waiting.append(child)
+    return found
+
+
+def _describe(pids: Iterable[int]) -> Iterator[Process]:
+    for pid in pids:
+        with suppress(psutil.Error, OSError):
+            process = psutil.Process(pid)
+            command = " ".join(process.cmdline()).strip() or process.name()
+            yield Process(pid=pid, role=_role(process, command), command=command)
+
+
+RAY_ROLES = ("gcs_server", "raylet", "haproxy", "dashboard.py", "log_monitor.py")
+
+
+def _role(process: psutil.Process, command: str) -> str:
+    with suppress(psutil.Error, OSError):
+        if role := process.environ().get(ROLE):
+            return role
+    if command.startswith(("ray::", "ray-dashboard")):
+        return command.split()[0]
+    words = {Path(word).name for word in command.split()[:4]}
+    for role in RAY_ROLES:
+        if role in words:
+            return role.removesuffix(".py")
+    return process.name()
+
+
+def _ask_and_wait(pids: Collection[int], seconds: float) -> None:
+    _signal(pids, signal.SIGTERM)
+    deadline = time.monotonic() + seconds
+    while any(_is_running(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def _signal(pids: Iterable[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
