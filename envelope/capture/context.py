@@ -219,6 +219,7 @@ class GitQuery:
     """git's answers on their way: started together, collected within one limit."""
 
     processes: dict[str, subprocess.Popen[str]]
+    limit_s: float
     deadline: float
     fault: str | None = None
 
@@ -241,8 +242,10 @@ class GitQuery:
                     errors="replace",
                 )
         except OSError as exc:
-            return cls(processes, time.monotonic(), fault=f"git cannot be run: {exc.strerror}")
-        return cls(processes, time.monotonic() + limit_s)
+            return cls(
+                processes, limit_s, time.monotonic(), fault=f"git cannot be run: {exc.strerror}"
+            )
+        return cls(processes, limit_s, time.monotonic() + limit_s)
 
     def finish(self) -> dict[str, Any]:
         """Collect what has been answered by the deadline; kill the rest."""
@@ -267,7 +270,7 @@ class GitQuery:
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
-            return None, f"git took longer than {GIT_LIMIT_S:g} s"
+            return None, f"git took longer than {self.limit_s:g} s"
         if process.returncode == 0:
             return out, ""
         return None, err.strip().splitlines()[0][:300] if err.strip() else "git failed"

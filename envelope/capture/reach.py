@@ -17,6 +17,15 @@ from typing import Any, get_args, get_origin
 import cloudpickle
 
 _MAX_ITEMS = 1000  # of a container in a global: a lookup table of a million rows is data, not code
+_PLAIN = (
+    str,
+    bytes,
+    int,
+    float,
+    complex,
+    bool,
+    type(None),
+)  # exactly: numpy's float is a float too
 _IMPORT_NAME = dis.opmap["IMPORT_NAME"]
 _IMPORT_ERRORS = frozenset({"ImportError", "ModuleNotFoundError"})
 _IMPORTERS = frozenset({"import_module", "__import__"})
@@ -103,9 +112,7 @@ class _Walk:
         if isinstance(obj, ModuleType):
             self._module_object(obj, names)
             return
-        if isinstance(obj, str | bytes | int | float | complex | None):
-            return
-        if id(obj) in self._seen:
+        if type(obj) in _PLAIN or id(obj) in self._seen:
             return
         self._seen.add(id(obj))
         self._kept.append(obj)

@@ -224,7 +224,8 @@ def _times(present: pd.Series[Any]) -> dict[str, Any]:
 
 def _levels(present: pd.Series[Any]) -> dict[str, Any]:
     described: dict[str, Any] = {}
-    if isinstance(present.iloc[0], list | tuple | dict | set) or hasattr(present.iloc[0], "shape"):
+    first = present.iloc[0]
+    if isinstance(first, list | tuple | dict | set) or getattr(first, "ndim", 0) > 0:
         return _nested(present)
     if len(present) > MAX_SORTED_ROWS:
         present = present.iloc[:: -(-len(present) // MAX_SORTED_ROWS)]
