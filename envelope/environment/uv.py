@@ -102,7 +102,7 @@ def run_uv(
     """
     lines: deque[str] = deque(maxlen=MAX_LINES)
     # From the root folder, so that no project's uv settings apply; the user's own still do.
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [find_uv(), *arguments],
         env=dict(environ),
         cwd=Path.cwd().anchor,
@@ -112,24 +112,28 @@ def run_uv(
         text=True,
         errors="replace",
         pass_fds=tuple(keep_open),
-    )
-    timer = threading.Timer(timeout_s, process.kill)
-    timer.start()
-    try:
-        assert process.stdout is not None
-        for line in process.stdout:
-            said = hide_credentials(line.rstrip())
-            lines.append(said)
-            log(said)
-        status = process.wait()
-    except BaseException:
-        process.kill()
-        process.wait()
-        raise
-    finally:
-        is_late = not timer.is_alive()
-        timer.cancel()
-    if is_late:
+    ) as process:
+        late = threading.Event()
+
+        def stop() -> None:
+            late.set()
+            process.kill()
+
+        timer = threading.Timer(timeout_s, stop)
+        timer.start()
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                said = hide_credentials(line.rstrip())
+                lines.append(said)
+                log(said)
+            status = process.wait()
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            timer.cancel()
+    if late.is_set():
         raise EnvironmentBuildError(f"{what}: uv took longer than {timeout_s:g} s", lines)
     if status != 0:
         raise EnvironmentBuildError(f"{what}: uv failed with status {status}", lines)

@@ -25,7 +25,8 @@ _NOT_OF_WHEEL = frozenset(
 def repack_wheel(distribution: str, target: Path) -> Path:
     """Make a wheel of an installed distribution, without its sources or a build backend.
 
-    Of an editable install of ours, the packages are taken from the checkout. Equal content gives
+    Of an editable install of ours, the packages are taken from the checkout (what a build adds
+    from outside them, no node needs). Equal content gives
     the same file, `target/<hash of the content>/<name>-<version>-<tag>.whl`, which is made once.
     Raises DependencyError when it is not installed, or what it holds cannot be told.
     """

@@ -1,0 +1,3 @@
+from tests.unit.capture.conftest import project, site
+
+__all__ = ["project", "site"]

@@ -1,0 +1,122 @@
+import pytest
+
+from envelope.capture.installed import installed
+from envelope.environment import check_python, runtime_requirements, runtime_roots, runtime_version
+from envelope.errors import DependencyError
+from envelope.manifest import Package
+
+
+def lock(**pins):
+    return [Package(name=name, version=version) for name, version in pins.items()]
+
+
+@pytest.fixture
+def cluster(site):
+    """engine needs wire and web; web needs wire, and parts which are free."""
+    site.add("engine", "2.60.0", requires=["wire>=3.20.3,<9", 'web; extra == "serve"', "clock"])
+    site.add("web", "1.4", requires=["wire>=4", "socket>=2"])
+    site.add("wire", "7.36")
+    site.add("socket", "2.5")
+    site.add("clock", "1.0")
+    return site
+
+
+@pytest.mark.parametrize(
+    "pins, lines",
+    [
+        pytest.param(
+            {},
+            ["clock==1.0", "engine[serve]==2.60.0", "socket==2.5", "web==1.4", "wire==7.36"],
+            id="an empty lock gets the cluster's versions",
+        ),
+        pytest.param(
+            {"wire": "5.0", "numpy": "2.0"},
+            ["clock==1.0", "engine[serve]==2.60.0", "socket==2.5", "web==1.4"],
+            id="what the lock pins is left to it",
+        ),
+        pytest.param(
+            {"wire": "3.21"},
+            ["clock==1.0", "engine[serve]==2.60.0", "socket==2.5"],
+            id="a package of ours that cannot live with the lock is left to the resolver",
+        ),
+        pytest.param(
+            {"engine": "2.60.0"},
+            ["clock==1.0", "engine[serve]==2.60.0", "socket==2.5", "web==1.4", "wire==7.36"],
+            id="a root in the lock keeps its extras",
+        ),
+        pytest.param(
+            {"wire": "4.0rc1"},
+            ["clock==1.0", "engine[serve]==2.60.0", "socket==2.5"],
+            id="pre-releases are versions like others",
+        ),
+    ],
+)
+def test_runtime_requirements(cluster, pins, lines):
+    assert list(runtime_requirements(lock(**pins), roots=["engine[serve]"])) == lines
+
+
+@pytest.mark.parametrize(
+    "pins, words",
+    [
+        pytest.param(
+            {"wire": "3.19"},
+            ["the model needs wire==3.19", "engine 2.60.0 needs wire<9,>=3.20.3", "image_uri"],
+            id="a requirement of the engine",
+        ),
+        pytest.param(
+            {"engine": "2.50.0"},
+            ["the model needs engine==2.50.0", "the cluster runs engine 2.60.0"],
+            id="the engine itself",
+        ),
+    ],
+)
+def test_a_conflict_names_both_sides(cluster, pins, words):
+    with pytest.raises(DependencyError) as caught:
+        runtime_requirements(lock(**pins), roots=["engine[serve]"])
+    assert all(word in str(caught.value) for word in words)
+
+
+def test_a_runtime_that_is_not_installed_is_an_error():
+    with pytest.raises(DependencyError, match="no-such-engine is not installed"):
+        runtime_requirements([], roots=["no-such-engine[serve]"])
+
+
+def test_the_real_runtime_pins_what_is_installed_here():
+    pytest.importorskip("ray")
+    lines = runtime_requirements(lock(numpy="2.0.0"))
+    names = {line.partition("==")[0].partition("[")[0] for line in lines}
+    assert {"ray", "cloudpickle", "msgspec", "pyarrow", "fsspec"} <= names
+    assert {"numpy", "model-envelope", "pytest"}.isdisjoint(names)
+    versions = installed().versions
+    assert f"msgspec=={versions['msgspec']}" in lines
+
+
+def test_store_filesystems_of_the_node_are_part_of_the_runtime(site):
+    assert "gcsfs" not in runtime_roots()
+    site.add("gcsfs")
+    assert "gcsfs" in runtime_roots()
+
+
+@pytest.mark.parametrize(
+    "locked, running",
+    [
+        pytest.param("3.12.1", "3.11.7", id="older here"),
+        pytest.param("3.1.9", "3.11.7", id="by number, not by text"),
+    ],
+)
+def test_another_python_minor_is_refused_with_the_remedy(locked, running):
+    with pytest.raises(DependencyError, match=f"Python {locked}.*runs Python {running}.*image_uri"):
+        check_python(locked=locked, running=running)
+
+
+def test_another_patch_of_python_is_accepted():
+    check_python(locked="3.11.9", running="3.11.7")
+
+
+def test_runtime_version_of_a_checkout_follows_its_files(site, tmp_path):
+    site.add("steady", "1.0")
+    assert runtime_version("steady") == "1.0"
+    assert runtime_version().startswith(installed().versions["model-envelope"])
+    assert runtime_version() == runtime_version()
+    with pytest.raises(DependencyError, match="not-there is not installed"):
+        runtime_version("not-there")
