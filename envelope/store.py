@@ -89,6 +89,11 @@ class Folder:
                 return io.BytesIO(self._filesystem.cat_file(self._at(path)))
             return cast(BinaryIO, self._filesystem.open(self._at(path), "rb"))
 
+    def open_ranges(self, path: str) -> BinaryIO:
+        """Open a file to read some of it, without fetching all. Raises as `open`."""
+        with self.failing("reading", path, missing_passes=True):
+            return cast(BinaryIO, self._filesystem.open(self._at(path), "rb"))
+
     def write(self, path: str, data: bytes) -> None:
         """Write a whole file, in place of the one that is there."""
         if self.is_local:
@@ -165,6 +170,39 @@ class Folder:
                 return []
         names = {str(name).rstrip("/").rpartition("/")[2] for name in found}
         return sorted(name for name in names if name and not name.endswith(".tmp"))
+
+    def find(self, pattern: str | None = None) -> list[tuple[str, int]]:
+        """List files as (path, size in bytes), sorted: all below, or all that match a glob.
+
+        A folder that matches stands for all below it. [] if there is no such folder; the path is
+        "" where this folder is itself a file.
+        """
+        with self.failing("listing", pattern or ""):
+            if pattern is None:
+                return self._below(self._root)
+            matches = self._filesystem.glob(self._at(pattern), detail=True)
+            found: set[tuple[str, int]] = set()
+            for name, info in matches.items():
+                is_file = info["type"] == "file"
+                found.update([self._found(name, info)] if is_file else self._below(name))
+            return sorted(found)
+
+    def remove(self, path: str) -> None:
+        """Remove a file, or a folder with all below it; nothing where there is none."""
+        with self.failing("removing", path), suppress(FileNotFoundError):
+            self._filesystem.rm(self._at(path), recursive=True)
+
+    def _below(self, name: str) -> list[tuple[str, int]]:
+        try:
+            found = self._filesystem.find(name, detail=True)
+        except FileNotFoundError:
+            return []
+        return sorted(self._found(at, info) for at, info in found.items())
+
+    def _found(self, name: str, info: Any) -> tuple[str, int]:
+        path = name.rstrip("/")[len(self._root) :].lstrip("/")
+        size = info.get("size")
+        return path, int(self._filesystem.size(name) if size is None else size)
 
     def _at(self, path: str) -> str:
         return f"{self._root}/{path}" if path else self._root
