@@ -9,12 +9,14 @@ fails until all have it.
 
 from __future__ import annotations
 
+import inspect
 import re
-from typing import Literal, TypeAlias, Union
+from typing import Any, Final, Literal, TypeAlias, Union
 
 import msgspec
 
 Unit: TypeAlias = Literal["s", "ms", "us", "ns"]
+MISSING: Final[Any] = inspect.Parameter.empty  # no example was given; None is an example
 Plain: TypeAlias = str | int | float | bool | None  # what JSON itself can hold
 
 
@@ -23,7 +25,7 @@ def _tag(name: str) -> str:
 
 
 class _Type(msgspec.Struct, frozen=True, tag_field="type", tag=_tag, omit_defaults=True):
-    """Base of all records: tagged with the class name ("list_of"), defaults left out of the JSON."""
+    """Base of all: tagged with the class name ("list_of"), defaults left out of the JSON."""
 
 
 class Null(_Type, frozen=True):
@@ -42,9 +44,13 @@ class Integer(_Type, frozen=True):
 
 
 class Float(_Type, frozen=True):
-    """bits: 16, 32 or 64. Alone it is finite; columns and arrays of it hold null as NaN."""
+    """A number. bits: 16, 32 or 64. nan: it may be NaN, which JSON writes as null.
+
+    Infinity has no JSON form: it travels as Arrow only.
+    """
 
     bits: int = 64
+    nan: bool = False
 
 
 class Decimal(_Type, frozen=True):
@@ -75,18 +81,21 @@ class Time(_Type, frozen=True):
 class Timestamp(_Type, frozen=True):
     """A moment (zone given) or a wall-clock reading (zone None); ISO 8601 in JSON.
 
-    unit: the finest step that it holds. zone: an IANA name or "+02:00"; "any" takes both aware and
-    naive values, which is what the bare hint `datetime` says.
+    unit: the finest step that it holds. zone: an IANA name or "UTC+02:00"; "any" takes both aware
+    and naive values, which is what the bare hint `datetime` says. pandas: a pandas.Timestamp, not
+    a datetime.
     """
 
     unit: Unit = "us"
     zone: str | None = None
+    pandas: bool = False
 
 
 class Duration(_Type, frozen=True):
-    """datetime.timedelta; an ISO 8601 duration ("P1DT2H") in JSON."""
+    """datetime.timedelta, or pandas.Timedelta; an ISO 8601 duration ("P1DT2H") in JSON."""
 
     unit: Unit = "us"
+    pandas: bool = False
 
 
 class Uuid(_Type, frozen=True):
@@ -221,6 +230,8 @@ class Column(msgspec.Struct, frozen=True, omit_defaults=True):
     dtype: what pandas calls it, enough to rebuild the column exactly together with `type`.
     storage: the family of `dtype`, which decides how it is rebuilt.
     arrow: for storage "arrow", the exact Arrow type (a serialised one-field schema, base64).
+    levels: for storage "category", the column that the levels themselves are.
+    null: for storage "object", what stands for null in it.
     """
 
     name: str | int | None
@@ -228,6 +239,8 @@ class Column(msgspec.Struct, frozen=True, omit_defaults=True):
     dtype: str
     storage: Literal["numpy", "object", "masked", "string", "zoned", "category", "arrow"]
     arrow: str | None = None
+    levels: Column | None = None
+    null: Literal["none", "nan", "na", "nat"] = "none"
 
 
 class Frame(_Type, frozen=True):
@@ -310,14 +323,12 @@ class Parameter(msgspec.Struct, frozen=True, omit_defaults=True):
 
     required: False when the function has a default, which then applies by itself.
     default: that default for people to read, where JSON can hold it.
-    is_positional_only: passed by place; all others are passed by name.
     """
 
     name: str
     type: Type
     required: bool = True
     default: Plain | msgspec.UnsetType = msgspec.UNSET
-    is_positional_only: bool = False
 
 
 class FunctionSchema(msgspec.Struct, frozen=True, omit_defaults=True):

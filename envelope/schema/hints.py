@@ -1,0 +1,532 @@
+"""Annotations -> type records, with examples where an annotation does not say it all.
+
+`pd.DataFrame`, `np.ndarray`, a bare `list` say what holds the values and not what they are: these
+places take the examples that are given for them, at any depth (`dict[str, np.ndarray]`, a field of
+a dataclass). Without one, and for what has no form outside Python, SchemaError says what to add.
+"""
+
+from __future__ import annotations
+
+import collections.abc
+import dataclasses
+import datetime
+import decimal
+import enum
+import inspect
+import sys
+import types
+import typing
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+import annotated_types
+import msgspec
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import typing_inspect
+
+from envelope.errors import SchemaError
+from envelope.schema import types as t
+from envelope.schema.example_tables import dtype_name, numpy_element
+from envelope.schema.examples import (
+    attribute_examples,
+    class_path,
+    enumeration,
+    maybe,
+    numpy_scalar,
+    require_key,
+    type_of_examples,
+    union,
+)
+
+Examples = Sequence[Any]
+
+
+class NeedsExample(SchemaError):
+    """An annotation that leaves a place open, and no example that fills it."""
+
+
+def type_of_hint(hint: Any, examples: Examples, where: str) -> t.Type:
+    """Return the type that a hint says, its open places filled in from the examples.
+
+    examples: values seen at this place, none or more. where: the place in words, for messages.
+    Raises SchemaError, with the remedy, for what neither describes.
+    """
+    return _Reader([]).read(hint, examples, where)
+
+
+def is_open(hint: Any) -> bool:
+    """Tell whether the hint itself (not what is inside it) leaves everything to an example."""
+    return hint in _OPEN or hint is np.array or _is_array_like(hint)
+
+
+class _Reader:
+    """One walk through a hint. enclosing: paths of the records around this place."""
+
+    def __init__(self, enclosing: list[str]) -> None:
+        self.enclosing = enclosing
+
+    def read(self, hint: Any, examples: Examples, where: str) -> t.Type:
+        hint = _unwrapped(hint)
+        if isinstance(hint, Unresolved):
+            if not examples:
+                raise hint.error(where)
+            return type_of_examples(examples, where)
+        if isinstance(hint, typing.TypeVar):
+            return self._type_variable(hint, examples, where)
+        if typing_inspect.get_origin(hint) is None or isinstance(hint, type):
+            simple = self._class(hint, examples, where)
+            if simple is not None:
+                return simple
+        if hasattr(hint, "__metadata__"):
+            return self._annotated(hint, examples, where)
+        if typing_inspect.is_literal_type(hint):
+            return _literal(typing_inspect.get_args(hint), where)
+        if _is_array_like(hint):
+            return _from_examples(np.ndarray, [np.asarray(value) for value in examples], where)
+        if typing_inspect.is_union_type(hint):
+            return self._union(typing_inspect.get_args(hint), examples, where)
+        origin = typing_inspect.get_origin(hint)
+        if origin is np.ndarray:
+            return _array(hint, examples, where)
+        if typing_inspect.is_tuple_type(hint):
+            return self._tuple(typing_inspect.get_args(hint), examples, where)
+        if origin in _COLLECTIONS:
+            return self._collection(_COLLECTIONS[origin], hint, examples, where)
+        if isinstance(origin, type) and record_kind(origin) is not None:
+            return self._record(origin, examples, where, hint=hint)
+        raise _refused(hint, where)
+
+    def _class(self, hint: Any, examples: Examples, where: str) -> t.Type | None:
+        """Describe what is not parametrised; None for what the caller knows better."""
+        if hint is float:
+            plain = [value for value in examples if type(value) is float]
+            return t.Float(nan=any(value != value for value in plain))
+        if hint in _PLAIN:
+            return _PLAIN[hint]
+        if is_open(hint):
+            return _from_examples(hint, examples, where)
+        if not isinstance(hint, type):
+            return None
+        if issubclass(hint, enum.Enum):
+            return enumeration(hint, where)
+        if issubclass(hint, np.generic):
+            return _numpy_class(hint, where)
+        if record_kind(hint) is not None:
+            return self._record(hint, examples, where)
+        return None
+
+    def _type_variable(self, hint: typing.TypeVar, examples: Examples, where: str) -> t.Type:
+        if hint.__constraints__:
+            return self._union(hint.__constraints__, examples, where)
+        if hint.__bound__ is not None:
+            return self.read(hint.__bound__, examples, where)
+        raise SchemaError(f"{where} is annotated with the unbound {hint!r}; write a type")
+
+    def _annotated(self, hint: Any, examples: Examples, where: str) -> t.Type:
+        of = self.read(hint.__origin__, examples, where)
+        stated: dict[str, Any] = {}
+        for item in _flat(hint.__metadata__):
+            stated.update(_constraints(item, where))
+        if not stated:
+            return of
+        if isinstance(of, t.Maybe):
+            return maybe(t.Constrained(of.of, **stated))
+        return t.Constrained(of, **stated)
+
+    def _union(self, members: Sequence[Any], examples: Examples, where: str) -> t.Type:
+        """Describe each member; where one stays open, the members that have examples decide."""
+        seen = [
+            (member, [value for value in examples if _could_be(value, member)])
+            for member in members
+        ]
+        try:
+            return union(self.read(member, values, where) for member, values in seen)
+        except SchemaError:
+            if not examples:
+                raise
+        chosen = [(member, values) for member, values in seen if values]
+        if not chosen:
+            return type_of_examples(examples, where)
+        return union(self.read(member, values, where) for member, values in chosen)
+
+    def _tuple(self, members: Sequence[Any], examples: Examples, where: str) -> t.Type:
+        if not members or members == ((),):
+            return t.TupleOf()
+        if members[-1] is Ellipsis:
+            items = [item for value in examples for item in value]
+            return t.TupleOf(rest=self.read(members[0], items, f"{where}[0]"))
+        return t.TupleOf(
+            tuple(
+                self.read(member, [v[i] for v in examples if len(v) > i], f"{where}[{i}]")
+                for i, member in enumerate(members)
+            )
+        )
+
+    def _collection(self, kind: str, hint: Any, examples: Examples, where: str) -> t.Type:
+        members = typing_inspect.get_args(hint)
+        if kind == "mapping":
+            keys = [key for value in examples for key in value]
+            items = [item for value in examples for item in value.values()]
+            key = self.read(members[0], keys, f"{where} keys")
+            require_key(key, where)
+            return t.MapOf(key, self.read(members[1], items, f"{where} values"))
+        items = [item for value in examples for item in _items(value)]
+        item = self.read(members[0], items, f"{where}[0]")
+        if kind == "list":
+            return t.ListOf(item)
+        return t.SetOf(item, frozen=kind == "frozenset")
+
+    def _record(self, kind: type, examples: Examples, where: str, hint: Any = None) -> t.Type:
+        path = class_path(kind)
+        if path in self.enclosing:
+            return t.Recursion(path)
+        form = record_kind(kind)
+        assert form is not None
+        arguments = (
+            dict(
+                zip(
+                    getattr(kind, "__parameters__", ()), typing_inspect.get_args(hint), strict=False
+                )
+            )
+            if hint is not None
+            else {}
+        )
+        inner = _Reader([*self.enclosing, path])
+        fields = tuple(
+            t.Field(
+                name,
+                inner.read(
+                    arguments.get(field_hint, field_hint),
+                    attribute_examples(examples, name),
+                    f"{where}.{name}",
+                ),
+                required=required,
+            )
+            for name, field_hint, required in _fields(kind, form, where)
+        )
+        return t.Record(fields, form, path)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Unresolved:
+    """An annotation that refers to a name which is not there at run time."""
+
+    name: str
+
+    def error(self, where: str) -> SchemaError:
+        """Return what to raise where no example can stand in for it."""
+        return SchemaError(
+            f"{where} is annotated with {self.name!r}, which is not defined where it is used; "
+            "import it at run time (not only under TYPE_CHECKING), or give an example"
+        )
+
+
+def resolved_hints(owner: Any, where: str) -> dict[str, Any]:
+    """Return the annotations of a function or class, forward references followed.
+
+    One that leads nowhere is `Unresolved`. Raises SchemaError for one that is no Python.
+    """
+    try:
+        return typing.get_type_hints(owner, include_extras=True)
+    except NameError:
+        return {
+            name: _resolved(owner, name, hint)
+            for name, hint in inspect.get_annotations(owner).items()
+        }
+    except (TypeError, SyntaxError, AttributeError) as exc:
+        raise SchemaError(
+            f"the annotations of {where} cannot be read: {exc}; correct them"
+        ) from exc
+
+
+def _resolved(owner: Any, name: str, hint: Any) -> Any:
+    alone = types.SimpleNamespace(__annotations__={name: hint})
+    module = sys.modules.get(getattr(owner, "__module__", ""))
+    scope = getattr(inspect.unwrap(owner), "__globals__", None) or vars(module or types)
+    try:
+        return typing.get_type_hints(alone, globalns=scope, include_extras=True)[name]
+    except NameError as exc:
+        return Unresolved(str(exc.name))
+
+
+_PLAIN: dict[Any, t.Type] = {
+    Any: t.Anything(),
+    object: t.Anything(),
+    None: t.Null(),
+    type(None): t.Null(),
+    bool: t.Boolean(),
+    int: t.Integer(),
+    float: t.Float(),
+    str: t.Text(),
+    typing.LiteralString: t.Text(),
+    bytes: t.Bytes(),
+    decimal.Decimal: t.Decimal(),
+    datetime.date: t.Date(),
+    datetime.time: t.Time(),
+    datetime.datetime: t.Timestamp(zone="any"),
+    datetime.timedelta: t.Duration(),
+    uuid.UUID: t.Uuid(),
+    pd.Timestamp: t.Timestamp("ns", zone="any", pandas=True),
+    pd.Timedelta: t.Duration("ns", pandas=True),
+}
+
+# What holds the values, without what they are. The value: how another example is made into one.
+_OPEN: dict[Any, Callable[[Any], Any] | None] = {
+    pd.DataFrame: None,
+    pd.Series: pd.Series,
+    np.ndarray: np.asarray,
+    pa.Table: None,
+    list: list,
+    tuple: None,
+    set: set,
+    frozenset: frozenset,
+    dict: None,
+    typing.List: list,  # noqa: UP006 (people write it)
+    typing.Tuple: None,  # noqa: UP006
+    typing.Set: set,  # noqa: UP006
+    typing.FrozenSet: frozenset,  # noqa: UP006
+    typing.Dict: None,  # noqa: UP006
+    typing.Sequence: list,
+    typing.Iterable: list,
+    typing.Mapping: None,
+    collections.abc.Sequence: list,
+    collections.abc.Iterable: list,
+    collections.abc.Collection: list,
+    collections.abc.Mapping: None,
+    inspect.Parameter.empty: None,
+}
+
+_COLLECTIONS: dict[Any, str] = {
+    list: "list",
+    collections.abc.Sequence: "list",
+    collections.abc.MutableSequence: "list",
+    collections.abc.Iterable: "list",
+    collections.abc.Collection: "list",
+    set: "set",
+    collections.abc.MutableSet: "set",
+    collections.abc.Set: "set",
+    frozenset: "frozenset",
+    dict: "mapping",
+    collections.abc.Mapping: "mapping",
+    collections.abc.MutableMapping: "mapping",
+}
+
+
+def _unwrapped(hint: Any) -> Any:
+    """Follow NewType, `type X = ...` and TypedDict's Required and NotRequired to what they mean."""
+    while True:
+        if typing_inspect.is_new_type(hint):
+            hint = hint.__supertype__
+        elif hasattr(hint, "__value__") and type(hint).__name__ == "TypeAliasType":
+            hint = hint.__value__
+        elif typing.get_origin(hint) in (typing.Required, typing.NotRequired, typing.Final):
+            hint = typing.get_args(hint)[0]
+        else:
+            return hint
+
+
+def _is_array_like(hint: Any) -> bool:
+    """Tell whether the hint is numpy's ArrayLike, a union of half of Python."""
+    from numpy.typing import ArrayLike
+
+    return typing_inspect.is_union_type(hint) and bool(hint == ArrayLike)
+
+
+def _from_examples(hint: Any, examples: Examples, where: str) -> t.Type:
+    if not examples:
+        name = (
+            "nothing" if hint is inspect.Parameter.empty else getattr(hint, "__name__", str(hint))
+        )
+        raise NeedsExample(
+            f"{where} is annotated with {name}, which does not say what it holds; give an example "
+            "(api_input for parameters, api_output for the answer), or annotate it in full, "
+            "for example list[float]"
+        )
+    if hint is inspect.Parameter.empty:
+        return type_of_examples(examples, where)
+    convert = _OPEN.get(hint, np.asarray)
+    kind = typing_inspect.get_origin(hint) or hint
+    kind = np.ndarray if kind is np.array else kind
+    values = [
+        value
+        if isinstance(value, kind) or convert is None or isinstance(value, str | pd.DataFrame)
+        else convert(value)
+        for value in examples
+    ]
+    for value in values:
+        if not isinstance(value, kind):
+            raise SchemaError(
+                f"{where} is annotated with {kind.__name__}, its example is a "
+                f"{type(value).__qualname__}; make them agree"
+            )
+    return type_of_examples(values, where)
+
+
+def _array(hint: Any, examples: Examples, where: str) -> t.Type:
+    """Describe np.ndarray[shape, np.dtype[scalar]], which NDArray[scalar] is short for."""
+    arguments = typing_inspect.get_args(hint)
+    dtype_arguments = typing_inspect.get_args(arguments[1]) if len(arguments) > 1 else ()
+    scalar = _unwrapped(dtype_arguments[0]) if dtype_arguments else Any
+    if not (isinstance(scalar, type) and issubclass(scalar, np.generic)):
+        return _from_examples(np.ndarray, examples, where)
+    stated = _numpy_class(scalar, where)
+    if examples:
+        seen = cast(t.Array, _from_examples(np.ndarray, examples, where))
+        if seen.dtype != stated.dtype:
+            raise SchemaError(
+                f"{where} is annotated as an array of {stated.dtype}, its example is of "
+                f"{seen.dtype}; make them agree"
+            )
+        return seen
+    return t.Array(stated.dtype, numpy_element(np.dtype(scalar), where))
+
+
+def _numpy_class(hint: type[np.generic], where: str) -> t.NumpyScalar:
+    try:
+        dtype = np.dtype(hint)
+    except TypeError:
+        dtype = np.dtype(object)
+    if dtype.type is not hint or dtype.kind in "Mm":
+        raise SchemaError(
+            f"{where} is annotated with numpy.{hint.__name__}, which leaves the size open; name "
+            "one type, for example np.float64"
+        )
+    scalar = numpy_scalar(dtype, where)
+    return t.NumpyScalar(dtype_name(dtype), scalar.of)
+
+
+def _literal(values: Sequence[Any], where: str) -> t.Type:
+    plain: list[t.Plain] = []
+    for value in values:
+        if isinstance(value, enum.Enum) or not isinstance(value, str | int | bool | None):
+            raise SchemaError(
+                f"{where} has a Literal of type {type(value).__name__}, which JSON cannot hold; "
+                "use strings, integers, booleans or None"
+            )
+        plain.append(value)
+    return t.OneOf(tuple(plain))
+
+
+def _flat(metadata: Sequence[Any]) -> list[Any]:
+    """Spread out grouped constraints: Interval, Len, pydantic's Field(...)."""
+    items: list[Any] = []
+    for item in metadata:
+        if isinstance(item, annotated_types.GroupedMetadata):
+            items.extend(item)
+        elif type(item).__name__ == "FieldInfo":
+            items.extend(_flat(item.metadata))
+        else:
+            items.append(item)
+    return items
+
+
+_BOUNDS = ("ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern")
+
+
+def _constraints(item: Any, where: str) -> dict[str, Any]:
+    """Return what one piece of `Annotated` metadata states. Texts and other notes state nothing."""
+    stated = {name: value for name in _BOUNDS if (value := getattr(item, name, None)) is not None}
+    for name in ("ge", "gt", "le", "lt", "multiple_of"):
+        bound = stated.get(name)
+        if bound is not None and not isinstance(bound, int | float):
+            raise SchemaError(f"{where} has a bound of type {type(bound).__name__}; use a number")
+    if "pattern" in stated:
+        stated["pattern"] = getattr(stated["pattern"], "pattern", stated["pattern"])
+    if not stated and (
+        isinstance(item, annotated_types.BaseMetadata | slice)
+        or type(item).__name__ in ("BeforeValidator", "AfterValidator", "WrapValidator")
+    ):
+        raise SchemaError(
+            f"{where} is annotated with {type(item).__name__}, which no schema can state; check "
+            "it inside the function"
+        )
+    if stated.get("max_length") is None:
+        stated.pop("max_length", None)
+    if stated.get("min_length") == 0:
+        stated.pop("min_length")
+    return stated
+
+
+def _could_be(value: Any, hint: Any) -> bool:
+    """Tell whether an example may be meant for this member of a union."""
+    hint = _unwrapped(hint)
+    kind = getattr(hint, "__origin__", None) or typing_inspect.get_origin(hint) or hint
+    try:
+        return not isinstance(kind, type) or isinstance(value, kind)
+    except TypeError:  # a Protocol that is not for isinstance
+        return False
+
+
+def _items(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, collections.abc.Iterable) else []
+
+
+Form = typing.Literal["typed_dict", "dataclass", "named_tuple", "pydantic", "struct"]
+
+
+def record_kind(kind: type) -> Form | None:
+    if typing.is_typeddict(kind):
+        return "typed_dict"
+    if dataclasses.is_dataclass(kind):
+        return "dataclass"
+    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        return "named_tuple"
+    if hasattr(kind, "model_fields") and hasattr(kind, "model_validate"):
+        return "pydantic"
+    if issubclass(kind, msgspec.Struct):
+        return "struct"
+    return None
+
+
+def _fields(kind: Any, form: Form, where: str) -> list[tuple[str, Any, bool]]:
+    """Return (name, hint, required) of each field, in order."""
+    hints = resolved_hints(kind, where)
+    missing = inspect.Parameter.empty
+    if form == "typed_dict":
+        return [(name, hint, name in kind.__required_keys__) for name, hint in hints.items()]
+    if form == "dataclass":
+        return [
+            (
+                field.name,
+                hints[field.name],
+                field.default is dataclasses.MISSING
+                and field.default_factory is dataclasses.MISSING,
+            )
+            for field in dataclasses.fields(kind)
+            if field.init
+        ]
+    if form == "named_tuple":
+        return [
+            (name, hints.get(name, missing), name not in kind._field_defaults)
+            for name in kind._fields
+        ]
+    if form == "pydantic":
+        return [
+            (name, hints[name], field.is_required()) for name, field in kind.model_fields.items()
+        ]
+    return [(field.name, field.type, field.required) for field in msgspec.structs.fields(kind)]
+
+
+def _refused(hint: Any, where: str) -> SchemaError:
+    name = getattr(hint, "__qualname__", None) or str(hint)
+    origin = typing_inspect.get_origin(hint) or hint
+    if origin in (
+        collections.abc.Iterator,
+        collections.abc.Generator,
+        collections.abc.AsyncIterator,
+        collections.abc.AsyncGenerator,
+    ):
+        return SchemaError(
+            f"{where} is annotated with {name}, whose values come one by one; take and return lists"
+        )
+    if isinstance(hint, types.GenericAlias | type):
+        return SchemaError(
+            f"{where} is annotated with {name}, which has no form outside Python; annotate it with "
+            "plain types, a dataclass or a frame, and convert inside the function"
+        )
+    return SchemaError(
+        f"{where} is annotated with {name}, which is not a type that a caller can send"
+    )
