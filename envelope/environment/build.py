@@ -6,10 +6,12 @@ import json
 import os
 import shutil
 import sys
+import sysconfig
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from envelope.environment.bytecode import share_bytecode
 from envelope.environment.lock import file_lock
 from envelope.environment.runtime import check_python
 from envelope.environment.spec import EnvironmentSpec
@@ -70,6 +72,14 @@ def is_ready(target: Path) -> bool:
     return (target / READY).is_file() and python_of(target).exists()
 
 
+def last_used(target: Path) -> float | None:
+    """Return when an environment was last asked for (seconds since 1970); None: it is not ready."""
+    try:
+        return (target / READY).stat().st_mtime
+    except OSError:
+        return None
+
+
 def requirement_lines(packages: Sequence[Package], constraints: Sequence[str]) -> list[str]:
     """Return the lines of a requirements file: the lock exactly, then what the runtime adds."""
     lock = [f"{p.name} @ {p.origin}" if p.origin else f"{p.name}=={p.version}" for p in packages]
@@ -110,10 +120,27 @@ def _build(
             uv(*install, "--requirements", str(requirements))
         if wheel is not None:
             uv(*install, "--no-deps", str(wheel))
+        for donor in _donors(target):
+            share_bytecode(str(donor), str(_site_packages(target)))
         _mark_ready(target, spec)
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
         raise
+
+
+def _donors(target: Path) -> list[Path]:
+    """Whose bytecode may fit: this interpreter's own, and the environment that was used last."""
+    used = {folder: last_used(folder) for folder in target.parent.iterdir()}
+    others = [folder for folder, at in used.items() if at is not None]
+    latest = sorted(others, key=lambda folder: used[folder] or 0.0)[-1:]
+    return [Path(sysconfig.get_paths()["purelib"]), *map(_site_packages, latest)]
+
+
+def _site_packages(target: Path) -> Path:
+    if sys.platform == "win32":
+        return target / "Lib" / "site-packages"
+    minor = f"python{sys.version_info[0]}.{sys.version_info[1]}"
+    return target / "lib" / minor / "site-packages"
 
 
 def _mark_ready(target: Path, spec: EnvironmentSpec) -> None:

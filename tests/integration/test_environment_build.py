@@ -156,6 +156,17 @@ def script(tmp_path: Path, body: str) -> str:
     return str(path)
 
 
+def test_bytecode_of_equal_packages_is_shared(wheels, tmp_path, monkeypatch):
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    first = build_environment(spec("beta==1.0"), tmp_path / "envs")
+    compiled = Path(says(first, "import beta; print(beta.__cached__)"))
+    second = build_environment(spec("alpha==1.0", "beta==1.0"), tmp_path / "envs")
+    shared = second.parents[1] / compiled.relative_to(first.parents[1])
+    assert shared.samefile(compiled)
+    third = build_environment(spec("beta==2.0"), tmp_path / "envs")
+    assert not (third.parents[1] / compiled.relative_to(first.parents[1])).exists()
+
+
 def test_a_killed_builder_leaves_nothing_that_is_used(wheels, tmp_path):
     """Its uv lives on for a moment and still holds the lock, so that nobody builds beside it."""
     started = tmp_path / "started"
