@@ -1,0 +1,258 @@
+"""Envelope + deployment config -> Serve application. The only place that writes to Serve.
+
+One deployment is one application with one Serve deployment, whose replicas own the route. A new
+envelope is a redeploy in place: with `max_surge_percent=100` the new replica loads, warms up and
+replays its sample while the old one answers. Serve restarts replicas when the code version
+changes, and its own default is a random one: ours is a hash of what decides the replica, so that
+the same state applied twice touches nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeAlias
+
+import httpx
+import msgspec
+from ray import serve
+from ray.serve.api import RunTarget
+from ray.serve.schema import ServeInstanceDetails
+
+from envelope.config import DeploymentConfig
+from ray_runtime.environments import reason_of
+from ray_runtime.live import ReplicaOptions
+from ray_runtime.replica import MIDDLEWARE_PATH, MIDDLEWARE_VARIABLE, Replica
+
+Status: TypeAlias = Literal["starting", "running", "failed", "unhealthy", "deleting"]
+
+VERSION_VARIABLE = "ENVELOPE_APP_VERSION"  # what a replica was started as, readable from Serve
+MAX_ONGOING = 100_000  # Serve's own limit is off: the queue that answers 429 is ours
+DRAIN_S = 45.0  # Serve keeps an old replica reachable for 30 s before it waits for requests
+HEALTH_PERIOD_S = 5.0
+HEALTH_TIMEOUT_S = 30.0
+ANSWER_TIMEOUT_S = 2.0
+REASON_LINES = 12
+REASON_CHARACTERS = 2000
+
+_STATUSES: Mapping[str, Status] = {
+    "NOT_STARTED": "starting",
+    "DEPLOYING": "starting",
+    "DEPLOY_FAILED": "failed",
+    "RUNNING": "running",
+    "UNHEALTHY": "unhealthy",
+    "DELETING": "deleting",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppSpec:
+    """Everything that one application needs.
+
+    release_id: of the release that asks, for people; another one alone restarts nothing.
+    runtime_env: of `environments.runtime_env_for`. serve_url: where deployments answer.
+    """
+
+    deployment: str
+    envelope_id: str
+    manifest_sha256: str
+    function_hashes: Mapping[str, str]
+    release_id: str | None
+    config: DeploymentConfig
+    runtime_env: Mapping[str, Any]
+    store_url: str
+    serve_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObservedApp:
+    """One application as Serve sees it.
+
+    status: "failed" can mean that an older replica still answers. message: why, for people.
+    version: `version_of` of the spec that was applied last; None for applications not ours.
+    replicas: how many are running.
+    """
+
+    name: str
+    status: Status
+    message: str
+    version: str | None
+    replicas: int = 0
+
+
+def deploy(specs: Sequence[AppSpec]) -> None:
+    """Ask Serve to run these applications, and return. Those that run already are not touched.
+
+    Raises what Ray raises when Serve cannot be reached.
+    """
+    if not specs:
+        return
+    serve.run_many(
+        [
+            RunTarget(_application(spec), name=spec.deployment, route_prefix=f"/{spec.deployment}")
+            for spec in specs
+        ],
+        wait_for_ingress_deployment_creation=False,
+        wait_for_applications_running=False,
+    )
+
+
+def delete(names: Sequence[str]) -> None:
+    """Ask Serve to drain and remove applications, and return. Unknown names are no error."""
+    for name in names:
+        serve.delete(name, _blocking=False)
+
+
+def version_of(spec: AppSpec) -> str:
+    """Return the name of everything that decides a replica: a change of it is a restart.
+
+    Not in it: release_id, and what Serve changes in place (num_replicas).
+    """
+    config = spec.config.model_dump(mode="json")
+    for in_place in ("num_replicas", "start_timeout_s"):
+        config.pop(in_place, None)
+    decides = {
+        "envelope_id": spec.envelope_id,
+        "manifest": spec.manifest_sha256,
+        "functions": dict(spec.function_hashes),
+        "runtime_env": dict(spec.runtime_env),
+        "store": spec.store_url,
+        "config": config,
+    }
+    return hashlib.sha256(msgspec.json.encode(decides, order="sorted")).hexdigest()[:16]
+
+
+def observe() -> dict[str, ObservedApp]:
+    """Return all applications that Serve knows, by name."""
+    from ray.serve.context import _get_global_client
+
+    client = _get_global_client(raise_if_no_controller_running=False)
+    if client is None:
+        return {}
+    details = ServeInstanceDetails(**client.get_serve_details())
+    return {name: _observed(name, app) for name, app in details.applications.items()}
+
+
+def answering(serve_url: str, deployment: str) -> str | None:
+    """Return the id of the envelope that answers for a deployment now; None when none does."""
+    try:
+        answer = httpx.get(f"{serve_url}/{deployment}", timeout=ANSWER_TIMEOUT_S)
+    except httpx.HTTPError:
+        return None
+    found: str | None = answer.headers.get("x-envelope-id")
+    return found
+
+
+def _application(spec: AppSpec) -> Any:
+    """Return the bound Serve application of a spec."""
+    config, version = spec.config, version_of(spec)
+    actor_options: dict[str, Any] = {
+        "num_cpus": config.resources.num_cpus,
+        "num_gpus": config.resources.num_gpus,
+        "runtime_env": _runtime_env(spec.runtime_env, version),
+    }
+    if config.resources.memory_bytes is not None:
+        actor_options["memory"] = config.resources.memory_bytes
+    deployment = serve.deployment(
+        Replica,
+        name=spec.deployment,
+        num_replicas=config.num_replicas,
+        ray_actor_options=actor_options,
+        max_ongoing_requests=MAX_ONGOING,
+        max_queued_requests=-1,
+        max_surge_percent=100,
+        graceful_shutdown_timeout_s=math.ceil(config.timeout_s) + DRAIN_S,
+        graceful_shutdown_wait_loop_s=0.5,
+        health_check_period_s=HEALTH_PERIOD_S,
+        health_check_timeout_s=HEALTH_TIMEOUT_S,
+        logging_config={"enable_access_log": False},
+    )
+    deployment._version = version  # Serve takes no version in public, and makes a random one
+    return deployment.bind(**asdict(_options(spec)))
+
+
+def _options(spec: AppSpec) -> ReplicaOptions:
+    config = spec.config
+    return ReplicaOptions(
+        deployment=spec.deployment,
+        envelope_id=spec.envelope_id,
+        manifest_sha256=spec.manifest_sha256,
+        function_hashes=dict(spec.function_hashes),
+        release_id=spec.release_id,
+        store_url=spec.store_url,
+        timeout_s=config.timeout_s,
+        max_queue=config.max_queue,
+        max_body_bytes=config.max_body_bytes,
+        batching=config.batching,
+        extra_columns=config.extra_columns,
+        num_cpus=config.resources.num_cpus,
+    )
+
+
+def _runtime_env(given: Mapping[str, Any], version: str) -> dict[str, Any]:
+    variables = {
+        **given.get("env_vars", {}),
+        MIDDLEWARE_VARIABLE: MIDDLEWARE_PATH,
+        VERSION_VARIABLE: version,
+    }
+    return {**given, "env_vars": variables}
+
+
+def _observed(name: str, app: Any) -> ObservedApp:
+    deployments = list(app.deployments.values())
+    messages = [one.message for one in deployments if one.message] or [app.message]
+    version, running = None, 0
+    for one in deployments:
+        options = one.deployment_config.ray_actor_options
+        runtime_env = getattr(options, "runtime_env", None) or {}
+        version = runtime_env.get("env_vars", {}).get(VERSION_VARIABLE, version)
+        running += sum(replica.state == "RUNNING" for replica in one.replicas)
+    status = _STATUSES[app.status.value]
+    message = "" if status == "running" else readable_reason("\n".join(messages))
+    return ObservedApp(name=name, status=status, message=message, version=version, replicas=running)
+
+
+def readable_reason(text: str) -> str:
+    """Return what a person needs of what Serve says about a start that failed.
+
+    Serve wraps the replica's own error in tracebacks of Ray's workers and of its own; ours is the
+    last exception of the innermost. Anything else is cut to a readable length.
+    """
+    text = _COLOURS.sub("", text)
+    for find in (reason_of, _raised, _runtime_env_failure):
+        reason = find(text)
+        if reason:
+            return _cut(reason)
+    return _cut(text)
+
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_EXCEPTION = re.compile(r"^(?:[A-Za-z_][\w.]*\.)?([A-Z]\w*(?:Error|Exception|NotFound)): ", re.M)
+_AFTER = re.compile(r"\n(?:\s*\n)?(?:The above exception|During handling|Traceback \(most recent)")
+
+
+def _raised(text: str) -> str | None:
+    """Return the last exception with its message, without the tracebacks around it."""
+    if "Traceback (most recent call last)" not in text:
+        return None
+    marks = list(_EXCEPTION.finditer(text))
+    if not marks:
+        return None
+    reason = text[marks[-1].start() :]
+    cut = _AFTER.search(reason)
+    return reason[: cut.start()].strip() if cut else reason.strip()
+
+
+def _runtime_env_failure(text: str) -> str | None:
+    _, found, rest = text.partition("Exception when allocating")
+    return rest.partition(":")[2].strip() if found else None
+
+
+def _cut(text: str) -> str:
+    lines = [line.rstrip() for line in text.strip().splitlines() if line.strip()]
+    if len(lines) > REASON_LINES:
+        lines = [*lines[: REASON_LINES - 1], f"... and {len(lines) - REASON_LINES + 1} more lines"]
+    return "\n".join(lines)[:REASON_CHARACTERS]

@@ -1,0 +1,93 @@
+"""Making one call of a function, or one for many callers, on whichever thread this runs.
+
+Everything here is synchronous and knows nothing of HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from envelope.errors import SchemaError
+from ray_runtime.protocols.problem import ClientGone, ModelFailed
+
+if TYPE_CHECKING:
+    from envelope.schema import Call, Checker
+
+Function: TypeAlias = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Codec:
+    """How one format goes into a function and comes out of it, both checked.
+
+    read: body -> call; raises SchemaError. write: output, call -> body. write_each: the output of
+    a shared call -> the body of each caller; None where the format cannot share.
+    """
+
+    media_type: str
+    read: Callable[[bytes], Call]
+    write: Callable[[Any, Call], bytes]
+    write_each: Callable[[Any, Sequence[Call]], list[bytes]] | None = None
+
+
+def json_codec(checker: Checker) -> Codec:
+    """Return JSON in and out, which calls may share."""
+    return Codec(
+        media_type="application/json",
+        read=checker.read_json,
+        write=checker.write_json,
+        write_each=checker.write_json_each if checker.takes_one_frame else None,
+    )
+
+
+def call_alone(function: Function, call: Call, codec: Codec) -> bytes:
+    """Call the function for one caller and write its answer. Raises ModelFailed."""
+    try:
+        return codec.write(function(**call.arguments()), call)
+    except Exception as exc:  # a model raises what it likes
+        raise ModelFailed(_what_failed(exc)) from exc
+
+
+def read_and_call(
+    function: Function, body: bytes, codec: Codec, is_gone: Callable[[], bool]
+) -> bytes:
+    """Read a body, call the function and write its answer: what one thread does for one caller.
+
+    Raises SchemaError for the body, ModelFailed for the model, ClientGone without calling it.
+    """
+    if is_gone():
+        raise ClientGone("the connection was closed while the request waited")
+    return call_alone(function, codec.read(body), codec)
+
+
+def call_together(
+    function: Function, checker: Checker, calls: Sequence[Call], codec: Codec
+) -> list[bytes | Exception]:
+    """Call a row-wise function once for all callers, and give each the answer to its own rows.
+
+    If that fails the callers are halved until whoever made it fail stands alone: the others get
+    their answers. Returns an answer or a ModelFailed for each, in order.
+    """
+    if len(calls) == 1:
+        try:
+            return [call_alone(function, calls[0], codec)]
+        except ModelFailed as exc:
+            return [exc]
+    assert codec.write_each is not None
+    try:
+        output = function(**checker.join(calls))
+        return list(codec.write_each(output, calls))
+    except Exception:
+        half = len(calls) // 2
+        return [
+            *call_together(function, checker, calls[:half], codec),
+            *call_together(function, checker, calls[half:], codec),
+        ]
+
+
+def _what_failed(error: Exception) -> str:
+    if isinstance(error, SchemaError):
+        return "the model answered what its schema does not allow"
+    return "the model raised"

@@ -1,0 +1,234 @@
+"""Where a function runs: on the event loop, on threads, or awaited; alone or in shared calls.
+
+Serve runs our code on the replica's own loop, which also answers health checks. So a quick
+function runs right there, with no switch of threads, and a slow one never does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import math
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+
+from ray_runtime.batching import MAX_ROWS, Batcher
+from ray_runtime.calls import Codec, Function, call_alone, call_together, read_and_call
+from ray_runtime.protocols.problem import ModelFailed, QueueFull, TimedOut
+
+if TYPE_CHECKING:
+    from envelope.load import LoadedFunction
+    from envelope.schema import Checker
+
+QUICK_MS = 2.0  # a warm call up to this is made on the loop: a switch of threads costs 0.1 ms
+TOO_SLOW_MS = 50.0  # what a quick function may take now and then before it is moved to threads
+STRIKES = 3
+INLINE_BODY_BYTES = 32 * 1024  # larger bodies are read and called on a thread: about 1 ms of JSON
+INLINE_ROWS = 256
+WAITING_THREADS = 32  # for functions that wait (a database, a service) rather than compute
+ASYNC_CALLS = 256  # awaited at once; more wait
+
+T = TypeVar("T")
+Place: TypeAlias = Literal["loop", "threads", "awaited"]
+
+log = logging.getLogger(__name__)
+
+
+def never() -> bool:
+    """Say that a caller is still there."""
+    return False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How a warmed function behaves. call_ms: None when there was no sample to call it with.
+
+    is_waiting: it spends most of its time waiting, not computing.
+    """
+
+    call_ms: float | None
+    is_waiting: bool = False
+
+
+def place_of(function: Function, pace: Pace) -> Place:
+    """Decide where a function runs."""
+    if inspect.iscoroutinefunction(function):
+        return "awaited"
+    is_quick = pace.call_ms is not None and pace.call_ms <= QUICK_MS and not pace.is_waiting
+    return "loop" if is_quick else "threads"
+
+
+def threads_for(paces: list[Pace], num_cpus: float) -> int:
+    """Return how many threads a replica has: as many as it has CPUs, more if functions wait."""
+    if any(pace.is_waiting for pace in paces):
+        return WAITING_THREADS
+    return max(1, math.ceil(num_cpus))
+
+
+class Pool:
+    """Threads with a queue that we bound, and a time limit that the caller sees."""
+
+    def __init__(self, threads: int, *, max_queue: int, timeout_s: float) -> None:
+        self.threads = threads
+        self._max_queue = max_queue
+        self._timeout_s = timeout_s
+        self._unfinished = 0
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="envelope-call")
+
+    def submit(self, work: Callable[[], T]) -> asyncio.Future[T]:
+        """Run work on a thread, however many wait."""
+        loop = asyncio.get_running_loop()
+        self._unfinished += 1
+        running = self._executor.submit(work)
+        running.add_done_callback(lambda done: self._tell(loop))
+        return asyncio.wrap_future(running, loop=loop)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run work on a thread. Raises QueueFull, TimedOut, and what the work raises.
+
+        A call that timed out goes on in its thread, which Python cannot stop.
+        """
+        if self._unfinished - self.threads >= self._max_queue:
+            raise QueueFull(self._max_queue)
+        return await within(self.submit(work), self._timeout_s)
+
+    def close(self) -> None:
+        """Take no more work, and drop what waits."""
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _tell(self, loop: asyncio.AbstractEventLoop) -> None:
+        with suppress(RuntimeError):  # the loop is closed: the replica has ended
+            loop.call_soon_threadsafe(self._finished)
+
+    def _finished(self) -> None:
+        self._unfinished -= 1
+
+
+async def within(future: asyncio.Future[T], timeout_s: float) -> T:
+    """Await a future for at most `timeout_s`, then cancel it. Raises TimedOut."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await future
+    except TimeoutError:
+        raise TimedOut(timeout_s) from None
+
+
+class Lane:
+    """One function of the live envelope, and how it is called.
+
+    is_shared: its callers may share calls.
+    """
+
+    def __init__(
+        self,
+        function: LoadedFunction,
+        checker: Checker,
+        *,
+        pace: Pace,
+        pool: Pool,
+        is_shared: bool,
+        max_queue: int,
+        timeout_s: float,
+    ) -> None:
+        self.function = function
+        self.checker = checker
+        self.pace = pace
+        self.place = place_of(function.call, pace)
+        self.is_shared = is_shared and self.place != "awaited"
+        self._call = function.call
+        self._pool = pool
+        self._max_queue = max_queue
+        self._timeout_s = timeout_s
+        self._batchers: dict[str, Batcher] = {}
+        self._strikes = 0
+        self._awaiting = asyncio.Semaphore(ASYNC_CALLS)
+        self._awaiting_queue = 0
+
+    async def answer(self, body: bytes, codec: Codec, is_gone: Callable[[], bool] = never) -> bytes:
+        """Read a body, call the function, and return the answer's body.
+
+        Raises SchemaError for the body, ModelFailed for the model, QueueFull, TimedOut, ClientGone.
+        """
+        if self.place == "awaited":
+            return await self._await(body, codec)
+        if len(body) > INLINE_BODY_BYTES:
+            return await self._on_thread(body, codec, is_gone)
+        if self.is_shared and codec.write_each is not None:
+            return await self._together(body, codec, is_gone)
+        if self.place == "loop":
+            began = time.perf_counter()
+            try:
+                return call_alone(self._call, codec.read(body), codec)
+            finally:
+                self._observe((time.perf_counter() - began) * 1000)
+        return await self._on_thread(body, codec, is_gone)
+
+    async def _on_thread(self, body: bytes, codec: Codec, is_gone: Callable[[], bool]) -> bytes:
+        return await self._pool.run(lambda: read_and_call(self._call, body, codec, is_gone))
+
+    async def _together(self, body: bytes, codec: Codec, is_gone: Callable[[], bool]) -> bytes:
+        call = codec.read(body)
+        rows = call.n_rows or 0
+        if rows > MAX_ROWS or (self.place == "loop" and rows > INLINE_ROWS):
+            return await self._pool.run(lambda: call_alone(self._call, call, codec))
+        future = self._batcher(codec).add(call, is_gone)
+        if self.place == "loop":
+            return await future
+        return await within(future, self._timeout_s)
+
+    def _batcher(self, codec: Codec) -> Batcher:
+        batcher = self._batchers.get(codec.media_type)
+        if batcher is None:
+            batcher = self._batchers[codec.media_type] = Batcher(
+                lambda calls: call_together(self._call, self.checker, calls, codec),
+                max_queue=self._max_queue,
+                submit=None if self.place == "loop" else self._pool.submit,
+                lanes=self._pool.threads,
+                observe=self._observe,
+            )
+        return batcher
+
+    async def _await(self, body: bytes, codec: Codec) -> bytes:
+        if self._awaiting_queue >= self._max_queue:
+            raise QueueFull(self._max_queue)
+        call = codec.read(body)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                self._awaiting_queue += 1
+                try:
+                    await self._awaiting.acquire()
+                finally:
+                    self._awaiting_queue -= 1
+                try:
+                    return await self._awaited(call, codec)
+                finally:
+                    self._awaiting.release()
+        except TimeoutError:
+            raise TimedOut(self._timeout_s) from None
+
+    async def _awaited(self, call: Any, codec: Codec) -> bytes:
+        try:
+            return codec.write(await self._call(**call.arguments()), call)
+        except Exception as exc:  # a model raises what it likes
+            raise ModelFailed("the model raised") from exc
+
+    def _observe(self, took_ms: float) -> None:
+        """Move a function that keeps holding up the loop to threads, for good."""
+        if took_ms <= TOO_SLOW_MS or self.place != "loop":
+            return
+        self._strikes += 1
+        if self._strikes >= STRIKES:
+            log.warning(
+                "function %s is called on threads from now on: it took %.0f ms, and the loop "
+                "answers health checks",
+                self.function.name,
+                took_ms,
+            )
+            self.place = "threads"
+            for batcher in self._batchers.values():
+                batcher.move_to_threads(self._pool.submit, self._pool.threads)

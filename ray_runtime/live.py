@@ -1,0 +1,156 @@
+"""From a store to a model that answers: load, check, compile, warm up, replay. Nothing of HTTP.
+
+A replica counts as ready only after all of it; what fails here fails the release, and the old
+replica goes on answering.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import statistics
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+
+from envelope.load import LoadedEnvelope, LoadedFunction, load_envelope
+from envelope.replay import Replay, answer_sample, replay
+from envelope.schema import Checker
+from envelope.store import Store
+from ray_runtime.lanes import Lane, Pace, Pool, threads_for
+
+WARM_CALLS = 5  # the first ones pay for lazy imports and caches
+WARM_UP_S = 2.0  # a function that takes this long is warm after one call
+MOSTLY = 0.5  # of the time of a call, for it to count as waiting rather than computing
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaOptions:
+    """What a replica is told, as plain data: it may run in another environment than its sender.
+
+    function_hashes: name -> SHA-256 of the functions to serve. release_id: of the release that
+    started it, for people. The rest is of DeploymentConfig.
+    """
+
+    deployment: str
+    envelope_id: str
+    manifest_sha256: str
+    function_hashes: Mapping[str, str]
+    release_id: str | None
+    store_url: str
+    timeout_s: float = 30.0
+    max_queue: int = 200
+    max_body_bytes: int = 100 * 1024 * 1024
+    batching: Literal["auto", "none"] = "auto"
+    extra_columns: Literal["refuse", "ignore"] = "refuse"
+    num_cpus: float = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Live:
+    """An envelope that is ready to answer. lanes, replays: by function name."""
+
+    options: ReplicaOptions
+    envelope: LoadedEnvelope
+    lanes: Mapping[str, Lane]
+    replays: Mapping[str, Replay]
+    pool: Pool
+
+    @property
+    def default(self) -> Lane:
+        return self.lanes[self.envelope.manifest.default_function]
+
+
+async def start(options: ReplicaOptions) -> Live:
+    """Load an envelope and get it ready. The event loop stays free while that takes its time.
+
+    Raises IntegrityError, DependencyError, ModelNotFound, StorageError, and ReplayError when the
+    model does not answer its own sample as it did when it was saved.
+    """
+    loaded = await asyncio.to_thread(_load, options)
+    checkers = {
+        name: function.checker_for(options.extra_columns)
+        for name, function in loaded.functions.items()
+    }
+    replays: dict[str, Replay] = {}
+    paces: dict[str, Pace] = {}
+    for name, function in loaded.functions.items():
+        replays[name] = await asyncio.to_thread(replay, function, checkers[name])
+        paces[name] = await asyncio.to_thread(measure, function, checkers[name])
+        log.info("function %s: %s, %s", name, replays[name], paces[name])
+    pool = Pool(
+        threads_for(list(paces.values()), options.num_cpus),
+        max_queue=options.max_queue,
+        timeout_s=options.timeout_s,
+    )
+    lanes = {
+        name: Lane(
+            function,
+            checkers[name],
+            pace=paces[name],
+            pool=pool,
+            is_shared=is_shared(function, checkers[name], options.batching),
+            max_queue=options.max_queue,
+            timeout_s=options.timeout_s,
+        )
+        for name, function in loaded.functions.items()
+    }
+    return Live(options=options, envelope=loaded, lanes=lanes, replays=replays, pool=pool)
+
+
+def _load(options: ReplicaOptions) -> LoadedEnvelope:
+    return load_envelope(
+        Store(options.store_url),
+        options.envelope_id,
+        manifest_sha256=options.manifest_sha256,
+        function_hashes=options.function_hashes,
+    )
+
+
+def is_shared(
+    function: LoadedFunction, checker: Checker, batching: Literal["auto", "none"]
+) -> bool:
+    """Decide whether callers may share calls: proved row-wise at save time, not switched off."""
+    return batching == "auto" and function.row_wise.is_row_wise and checker.takes_one_frame
+
+
+def measure(function: LoadedFunction, checker: Checker) -> Pace:
+    """Warm a function up with its sample, and time it as a request would be.
+
+    Without a sample what was measured at save time counts. Raises ReplayError when it fails.
+    """
+    if function.sample is None:
+        return Pace(call_ms=function.call_ms)
+    body = msgspec.json.encode(function.sample.input)
+    walls: list[float] = []
+    busy: list[float] = []
+    began = time.perf_counter()
+    while len(walls) < WARM_CALLS and time.perf_counter() - began < WARM_UP_S:
+        wall, cpu = time.perf_counter(), time.process_time()
+        answer_sample(function.name, function.call, checker, body)
+        walls.append(time.perf_counter() - wall)
+        busy.append(time.process_time() - cpu)
+    return pace_of(walls, busy)
+
+
+def pace_of(walls_s: list[float], busy_s: list[float]) -> Pace:
+    """Return what the warm calls say: the later ones count, the first paid for the imports."""
+    warm = len(walls_s) // 2
+    wall = statistics.median(walls_s[warm:])
+    cpu = statistics.median(busy_s[warm:])
+    is_waiting = wall > 0.001 and cpu < (1 - MOSTLY) * wall
+    return Pace(call_ms=wall * 1000, is_waiting=is_waiting)
+
+
+def describe_replay(found: Replay) -> dict[str, Any]:
+    """Return a replay as JSON for `model_info`."""
+    return {
+        "outcome": found.outcome,
+        "reason": found.reason,
+        "max_difference": found.max_difference,
+    }

@@ -1,0 +1,112 @@
+"""Our own protocol: the function's input as the body, its output as the answer, nothing around.
+
+    POST /<deployment>/v0/query              one call of the default function
+    POST /<deployment>/v0/query/<function>   of another
+    POST /<deployment>/v0/query_bulk         a list of bodies -> a list of {"output"} or {"error"}
+
+Which formats a body and an answer may have is decided in `formats`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+
+from ray_runtime.calls import Codec
+from ray_runtime.lanes import Lane
+from ray_runtime.live import Live
+from ray_runtime.protocols.formats import Formats, formats_of
+from ray_runtime.protocols.http import Answer, Handler, Request, Route, logged_problem
+from ray_runtime.protocols.media import choose_reader, choose_writer
+from ray_runtime.protocols.openapi import bulk_operation, query_operation
+from ray_runtime.protocols.problem import Malformed, RequestError, TimedOut, problem_of
+
+BULK_AT_ONCE = 64  # members in flight: they share calls, and leave room in the queue for others
+JSON_ONLY = ("application/json",)
+
+
+def routes(live: Live) -> list[Route]:
+    """Return the routes of every function of the envelope."""
+    base = f"/{live.options.deployment}/v0"
+    default = live.default
+    by_path = {f"{base}/query": default}
+    by_path |= {f"{base}/query/{name}": lane for name, lane in live.lanes.items()}
+    queries = []
+    for path, lane in by_path.items():
+        formats = formats_of(lane.checker)
+        queries.append(
+            Route(
+                method="POST",
+                path=path,
+                handler=query_handler(lane, formats),
+                operation=query_operation(
+                    lane.function, formats, is_default=path.endswith("query")
+                ),
+            )
+        )
+    bulk = Route(
+        method="POST",
+        path=f"{base}/query_bulk",
+        handler=bulk_handler(default, live),
+        operation=bulk_operation(default.function),
+    )
+    return [*queries, bulk]
+
+
+def query_handler(lane: Lane, formats: Formats) -> Handler:
+    """Return the handler of one function: one body, one call, one answer."""
+    choose = formats.chooser()
+    media_types = {name: name.encode() for name in formats.writers}
+
+    async def query(request: Request) -> Answer:
+        codec = choose(request.content_type, request.accept)
+        body = await request.body()
+        answer = await lane.answer(body, codec, request.is_gone)
+        return Answer(answer, media_types[codec.media_type])
+
+    return query
+
+
+def bulk_handler(lane: Lane, live: Live) -> Handler:
+    """Return the handler of a list of bodies. A member that fails does not touch the others."""
+    codec = formats_of(lane.checker).chooser()(None, None)
+    at_once = min(BULK_AT_ONCE, live.options.max_queue)
+    timeout_s = live.options.timeout_s
+
+    async def query_bulk(request: Request) -> Answer:
+        choose_reader(request.content_type, JSON_ONLY)
+        choose_writer(request.accept, JSON_ONLY)
+        members = split_members(await request.body())
+        parts: list[bytes] = []
+        try:
+            async with asyncio.timeout(timeout_s):
+                for start in range(0, len(members), at_once):
+                    window = members[start : start + at_once]
+                    parts += await asyncio.gather(*(_member(lane, one, codec) for one in window))
+        except TimeoutError:
+            raise TimedOut(timeout_s) from None
+        return Answer(b"[" + b",".join(parts) + b"]")
+
+    return query_bulk
+
+
+def split_members(body: bytes) -> list[bytes]:
+    """Return the members of a JSON list as they stand in the body. Raises Malformed."""
+    try:
+        return [bytes(member) for member in _members.decode(body)]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+        raise Malformed(f"the body is not a JSON list of bodies: {exc}") from None
+
+
+_members = msgspec.json.Decoder(list[msgspec.Raw])
+
+
+async def _member(lane: Lane, body: bytes, codec: Codec) -> bytes:
+    try:
+        return b'{"output":' + await lane.answer(body, codec) + b"}"
+    except RequestError as exc:
+        found = problem_of(exc)
+    except Exception as exc:
+        found = logged_problem(exc)
+    return b'{"error":' + msgspec.json.encode(found) + b"}"

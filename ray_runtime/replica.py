@@ -1,0 +1,78 @@
+"""The Serve deployment: one process that holds one live envelope and answers HTTP for it.
+
+Behind HAProxy a replica has an HTTP server of its own. Serve would do some 0.25 ms of work around
+every request there (a request id, a task that watches the connection, an access-log line, metrics)
+before our code sees it. `RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH`, Serve's own hook for ASGI
+middleware, lets us answer before all that: 0.21 ms a request instead of 0.46, 10,000 requests/s
+instead of 4,000 at 16 clients (a numpy function, two cores). Whatever comes another way (Serve's
+fallback proxy, a platform without HAProxy) reaches the same application through Serve.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from ray import serve
+from starlette.middleware import Middleware
+
+from ray_runtime.live import Live, ReplicaOptions, start
+from ray_runtime.protocols.application import build_application
+from ray_runtime.protocols.http import Receive, Router, Scope, Send
+
+MIDDLEWARE_VARIABLE = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
+MIDDLEWARE_PATH = "ray_runtime.replica.middlewares"
+
+log = logging.getLogger(__name__)
+_here: list[Router] = []  # of this process: Serve calls `middlewares` without saying for whom
+
+
+@serve.ingress()
+class Replica:
+    """What Serve starts in the envelope's environment. Ready when the constructor returns."""
+
+    _live: Live
+    _router: Router
+
+    async def __init__(self, **options: Any) -> None:  # type: ignore[misc] # Serve awaits it
+        _log_where_serve_does()
+        began = time.perf_counter()
+        self._live = await start(ReplicaOptions(**options))
+        self._router = build_application(self._live)
+        _here[:] = [self._router]
+        log.info(
+            "envelope %s is ready after %.1f s",
+            self._live.envelope.manifest.id,
+            time.perf_counter() - began,
+        )
+
+    def __serve_build_asgi_app__(self) -> Router:
+        return self._router
+
+
+class AnswerFirst:
+    """ASGI middleware that answers for the deployment, and leaves Serve its own paths."""
+
+    def __init__(self, app: Any, router: Router) -> None:
+        self._serve = app
+        self._router = router
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self._router.owns(scope["path"]):
+            await self._router(scope, receive, send)
+        else:
+            await self._serve(scope, receive, send)
+
+
+def middlewares() -> list[Middleware]:
+    """Return what Serve puts around the replica's own HTTP server; called after the constructor."""
+    return [Middleware(AnswerFirst, router=router) for router in _here]
+
+
+def _log_where_serve_does() -> None:
+    """Send our log lines to the replica's log file, which Serve and the dashboard show."""
+    ours, serves = logging.getLogger("ray_runtime"), logging.getLogger("ray.serve")
+    ours.handlers = list(serves.handlers)
+    ours.setLevel(logging.INFO)
+    ours.propagate = False
