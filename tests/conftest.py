@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import cloudpickle
 import fsspec
 import pytest
 
@@ -66,3 +67,11 @@ def s3(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
     name = f"bucket-{os.urandom(4).hex()}"
     client.create_bucket(Bucket=name)
     return f"s3://{name}/store"
+
+
+@pytest.fixture
+def by_value(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let the test module's functions travel as a script's do; else they are local code."""
+    cloudpickle.register_pickle_by_value(request.module)
+    yield
+    cloudpickle.unregister_pickle_by_value(request.module)

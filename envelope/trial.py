@@ -1,0 +1,287 @@
+"""Try a function on its example: what it returns, whether rows are independent, how long it takes.
+
+Every call gets a copy of a few rows, however large the example is.
+"""
+
+from __future__ import annotations
+
+import inspect
+import statistics
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from envelope.capture import statistics_of
+from envelope.errors import SchemaError
+from envelope.manifest import RowWise, Sample
+from envelope.rows import row_count, take_rows
+from envelope.schema import (
+    MISSING,
+    compile_checker,
+    example_arguments,
+    infer_function,
+    needs_output,
+    prove_row_wise,
+    with_output,
+)
+
+if TYPE_CHECKING:
+    from envelope.schema import Checker
+    from envelope.schema.types import FunctionSchema
+
+SAMPLE_ROWS = 5
+PROOF_ROWS = 16  # distinct rows; the proof needs 8
+OUTPUT_ROWS = 1000  # to infer the output from, and for its statistics
+WIDER_ROWS = (100, OUTPUT_ROWS)  # tried in turn when a function fails on fewer rows
+QUICK_S = 0.05  # a sample call that takes longer is not repeated on more rows
+TIMED_CALLS = 3
+MAX_SAMPLE_BYTES = 256 * 1024  # as JSON: it is in the manifest's function and on the docs page
+
+NO_EXAMPLE = "no example of a whole call was given"
+NOT_WANTED = "sample=False"
+SENSITIVE = "columns are marked sensitive"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A function to save. attribute: the method of `obj` that `call` is; None: `obj` itself."""
+
+    name: str
+    call: Callable[..., Any]
+    obj: Any
+    attribute: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """What the caller gave to learn from. sample_rows: to keep; 0 keeps none."""
+
+    api_input: Any = MISSING
+    api_output: Any = MISSING
+    sample_rows: int = SAMPLE_ROWS
+    sensitive: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What was learnt. See envelope.manifest.Function for each field."""
+
+    schema: FunctionSchema
+    row_wise: RowWise
+    statistics: dict[str, Any]
+    sample: Sample | None = None
+    no_sample_reason: str | None = None
+    call_ms: float | None = None
+    is_deterministic: bool | None = None
+
+
+def try_function(target: Target, example: Example) -> Trial:
+    """Infer a function's schema and call it on its own example.
+
+    Raises SchemaError when it fails there (the exception is chained), or when neither annotations
+    nor examples say what it takes and returns.
+    """
+    if inspect.iscoroutinefunction(target.call):
+        raise SchemaError(
+            f"{target.name} is async, and query functions are called directly; wrap it, for "
+            f"example def {target.name}(...): return asyncio.run(...)"
+        )
+    schema = infer_function(
+        target.call, name=target.name, api_input=example.api_input, api_output=example.api_output
+    )
+    arguments = example_arguments(schema, example.api_input)
+    if arguments is None:
+        return _untried(schema, target, example)
+    few, output = _first_call(target, arguments, example.sample_rows or SAMPLE_ROWS)
+    call_ms = _time_ms(target, few)
+    seen = output
+    if call_ms <= QUICK_S * 1000 and (row_count(few) or 0) < (row_count(arguments) or 0):
+        with _explained(target, "fails on its own example"):
+            seen = _call(target, take_rows(arguments, OUTPUT_ROWS, "spread"))
+    schema = _with_true_output(schema, target, example, seen)
+    checker = compile_checker(schema, function=target.call)
+    with _explained(target, "answers something else than its schema says"):
+        checker.check_output(output)
+    proof = _prove(target, checker, arguments)
+    if proof.is_row_wise:
+        checker = compile_checker(schema, function=target.call, row_wise=True)
+    sample, reason = _sample(target, checker, few, example)
+    return Trial(
+        schema=schema,
+        row_wise=proof,
+        statistics=_statistics(example, seen),
+        sample=sample,
+        no_sample_reason=reason,
+        call_ms=call_ms,
+        is_deterministic=_is_deterministic(target, checker, few),
+    )
+
+
+def _untried(schema: FunctionSchema, target: Target, example: Example) -> Trial:
+    if needs_output(schema):
+        raise SchemaError(
+            f"nothing says what {target.name} returns; give api_input=, so that it can be tried, "
+            "or api_output=, or annotate what it returns"
+        )
+    return Trial(
+        schema=schema,
+        row_wise=RowWise(is_row_wise=False, reason=f"not tried: {NO_EXAMPLE}"),
+        statistics=_statistics(example, MISSING),
+        no_sample_reason=NO_EXAMPLE,
+    )
+
+
+def _call(target: Target, arguments: Mapping[str, Any]) -> Any:
+    return target.call(**arguments)
+
+
+def _first_call(
+    target: Target, arguments: Mapping[str, Any], rows: int
+) -> tuple[dict[str, Any], Any]:
+    """Call the function on a few rows; on more when it cannot work with so few.
+
+    Returns the arguments that worked (unused ones, for the next call) and the output.
+    """
+    total = row_count(arguments) or 0
+    sizes = [rows, *(more for more in WIDER_ROWS if rows < more < total)]
+    if total > rows:
+        sizes.append(total)
+    for size in sizes:
+        few = take_rows(arguments, size)
+        try:
+            return few, _call(target, take_rows(few, size))
+        except Exception as exc:
+            if size == sizes[-1]:
+                raise SchemaError(
+                    f"{target.name} fails on its own example: {type(exc).__name__}: {exc}; call "
+                    f"it with api_input to see where, and give an example that it can answer"
+                ) from exc
+    raise AssertionError("there is always a size")
+
+
+def _with_true_output(
+    schema: FunctionSchema, target: Target, example: Example, output: Any
+) -> FunctionSchema:
+    """Let an output that nothing describes, or that api_output describes wrongly, speak itself.
+
+    The labels of the training data are often a frame where `predict` returns an array. An
+    annotation is a promise: an output that breaks it is refused later.
+    """
+    if needs_output(schema):
+        return with_output(schema, output, function=target.call, name=target.name)
+    if example.api_output is MISSING:
+        return schema
+    try:
+        compile_checker(schema, function=target.call).check_output(output)
+    except SchemaError:
+        open_schema = infer_function(
+            target.call, name=target.name, api_input=example.api_input, api_output=MISSING
+        )
+        if needs_output(open_schema):
+            return with_output(open_schema, output, function=target.call, name=target.name)
+    return schema
+
+
+def _prove(target: Target, checker: Checker, arguments: Mapping[str, Any]) -> RowWise:
+    if not checker.takes_one_frame:
+        return RowWise(is_row_wise=False, reason="it does not take one DataFrame")
+    (frame,) = take_rows(arguments, PROOF_ROWS, "spread").values()
+    return prove_row_wise(target.call, checker, frame)
+
+
+def _sample(
+    target: Target, checker: Checker, few: Mapping[str, Any], example: Example
+) -> tuple[Sample | None, str | None]:
+    if example.sensitive:
+        return None, SENSITIVE
+    if example.sample_rows == 0:
+        return None, NOT_WANTED
+    sample = _call_through_checks(target, checker, few)
+    if (size_bytes := len(msgspec.json.encode(sample))) > MAX_SAMPLE_BYTES:
+        return None, f"it is {size_bytes:,} bytes of JSON, at most {MAX_SAMPLE_BYTES:,} are kept"
+    return sample, None
+
+
+def _call_through_checks(target: Target, checker: Checker, arguments: Mapping[str, Any]) -> Sample:
+    """Make the call that HTTP would make: JSON in, checks, function, checks, JSON out."""
+    with _explained(target, "fails on its own example"):
+        body = checker.write_arguments(take_rows(arguments, row_count(arguments) or 1))
+        call = checker.read_value(body)
+        return Sample(input=body, output=checker.write_value(_call(target, call.arguments()), call))
+
+
+def _is_deterministic(target: Target, checker: Checker, few: Mapping[str, Any]) -> bool:
+    first, second = (_call_through_checks(target, checker, few).output for _ in range(2))
+    return msgspec.json.encode(first) == msgspec.json.encode(second)  # NaN equals NaN as JSON
+
+
+def _time_ms(target: Target, few: Mapping[str, Any]) -> float:
+    """Time warm calls; the median of a few if they are quick."""
+    taken: list[float] = []
+    while len(taken) < TIMED_CALLS and sum(taken) < QUICK_S:
+        arguments = take_rows(few, row_count(few) or 1)
+        start = time.perf_counter()
+        with _explained(target, "fails when it is called again"):
+            _call(target, arguments)
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken) * 1000
+
+
+def _statistics(example: Example, output: Any) -> dict[str, Any]:
+    described = {"input": example.api_input, "output": example.api_output}
+    if example.api_output is MISSING:
+        described["output"] = output
+    return {
+        key: statistics_of(value, sensitive=example.sensitive)
+        for key, value in described.items()
+        if value is not MISSING
+    }
+
+
+def check_sensitive(sensitive: Collection[str], api_input: Any, api_output: Any) -> tuple[str, ...]:
+    """Return the names if each is in an example. A misspelt one would keep what it should hide.
+
+    Raises SchemaError naming those that are nowhere.
+    """
+    if isinstance(sensitive, str):
+        sensitive = (sensitive,)
+    known = set(_names(api_input)) | set(_names(api_output))
+    unknown = [name for name in sensitive if name not in known]
+    if unknown:
+        raise SchemaError(
+            f"sensitive= names what is in no example: {', '.join(map(repr, unknown))}; the names "
+            f"there are {', '.join(sorted(known)) or 'none'}"
+        )
+    return tuple(sensitive)
+
+
+def _names(value: Any, depth: int = 3) -> Iterator[str]:
+    if isinstance(value, Mapping) and depth:
+        for key, member in value.items():
+            yield str(key)
+            yield from _names(member, depth - 1)
+    elif isinstance(value, list | tuple) and depth:
+        for item in value[:1]:
+            yield from _names(item, depth - 1)
+    elif hasattr(value, "columns"):
+        yield from (str(name) for name in value.columns)
+    elif getattr(value, "name", None) is not None and hasattr(value, "iloc"):
+        yield str(value.name)
+    elif getattr(value, "ndim", 0) == 2:
+        yield from (str(place) for place in range(value.shape[1]))
+
+
+@contextmanager
+def _explained(target: Target, what: str) -> Iterator[None]:
+    try:
+        yield
+    except SchemaError as exc:
+        raise SchemaError(f"{target.name} {what}: {exc.summary}", exc.faults) from exc
+    except Exception as exc:  # the user's function raises what it likes
+        raise SchemaError(
+            f"{target.name} {what}: {type(exc).__name__}: {exc}; give an example that it can answer"
+        ) from exc
