@@ -134,8 +134,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def to_bytes(record: msgspec.Struct) -> bytes:
-    """Encode a record as canonical JSON: sorted keys, so that equal records have equal hashes."""
-    return msgspec.json.encode(record, order="sorted")
+    """Encode a record as JSON. Keys keep their order, so that people see columns as they were."""
+    return msgspec.json.encode(record)
 
 
 def sha256_of(data: bytes) -> str:
