@@ -21,7 +21,8 @@ import psutil
 
 MARK = "ENVELOPE_HOME_ID"
 ROLE = "ENVELOPE_ROLE"  # "supervisor" or "controller" for our own two
-GRACE_S = 5.0  # from asking to killing; Ray's raylet takes about 1 s to end its workers
+GRACE_S = 5.0  # for the supervisor, which ends the controller first
+RAY_GRACE_S = 0.5  # what is not gone by then waits for the others: 8 s and more, measured
 END_TIMEOUT_S = 20.0
 
 
@@ -60,14 +61,14 @@ def find_processes(home_id: str, *, session_id: int | None = None) -> list[Proce
 
 
 def end_processes(home_id: str, *, session_id: int | None = None) -> list[Process]:
-    """End every process of this home: ask, wait GRACE_S, kill. Return those that would not go.
+    """End every process of this home: ask, wait a little, kill. Return those that would not go.
 
     The supervisor goes first, so that it does not start its controller again.
     """
     deadline = time.monotonic() + END_TIMEOUT_S
     found = find_processes(home_id, session_id=session_id)
     _ask_and_wait([p.pid for p in found if p.role == "supervisor"], GRACE_S)
-    _ask_and_wait([p.pid for p in found if p.role != "supervisor"], GRACE_S)
+    _ask_and_wait([p.pid for p in found if p.role != "supervisor"], RAY_GRACE_S)
     while found := find_processes(home_id, session_id=session_id):
         if time.monotonic() > deadline:
             return found
