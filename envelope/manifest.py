@@ -35,11 +35,16 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):
-    """One pinned distribution. name: normalised (PEP 503). origin: None or a URL."""
+    """One pinned distribution.
+
+    name: normalised (PEP 503). origin: None or a URL. is_forced: another locked package asks for a
+    different version, and yet this is the one that the model was trained with.
+    """
 
     name: str
     version: str
     origin: str | None = None
+    is_forced: bool = False
 
 
 class LocalModule(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
+from envelope.capture.extras import extras_in_use
 from envelope.capture.imports import reach_sources
 from envelope.capture.installed import (
     OWN_DISTRIBUTION,
@@ -119,11 +120,7 @@ def narrow(
     roots: dict[str, InstalledDistribution] = {}
     faults: dict[str, str] = {}
     for item in reached:
-        if item.module.partition(".")[0] in _BUILT_IN or not item.module:
-            continue
-        if any(source.covers(item.module) for source in sources):
-            continue
-        if is_ours(item.module):
+        if _travels_anyway(item.module, sources):
             continue
         place = place_module(item.module, here)
         if isinstance(place, Missing | Local):
@@ -133,15 +130,31 @@ def narrow(
         for distribution in place:
             if distribution.name not in NOT_NEEDED or item.via == _PICKLE:
                 roots[distribution.name] = distribution
+                for extra in extras_in_use(item.module, distribution, here):
+                    roots[extra.name] = extra
     _add_requirements_of_passed(sources, here, roots)
-    versions, _edges = close((Requirement(name) for name in roots), here)
+    versions, edges = close((Requirement(name) for name in roots), here)
     kept = [here.distributions[name] for name in versions if name != OWN_DISTRIBUTION]
     for distribution in kept:
         if not distribution.origin.can_travel and distribution.name not in faults:
             faults[distribution.name] = _explain_origin(distribution)
     if faults:
         raise DependencyError(_explain_all(list(faults.values())))
-    return tuple(Package(name=d.name, version=d.version, origin=d.origin.url) for d in kept)
+    forced = {edge.required for edge in edges if edge.clashes_with(versions)}
+    return tuple(
+        Package(name=d.name, version=d.version, origin=d.origin.url, is_forced=d.name in forced)
+        for d in kept
+    )
+
+
+def _travels_anyway(module: str, sources: Sequence[ModuleSource]) -> bool:
+    """Say whether a module is built in, passed by the caller, or ours."""
+    return (
+        not module
+        or module.partition(".")[0] in _BUILT_IN
+        or any(source.covers(module) for source in sources)
+        or is_ours(module)
+    )
 
 
 def _reach(
@@ -153,6 +166,7 @@ def _reach(
     if isinstance(pickled, bytes | bytearray | memoryview):
         stream = read_stream(bytes(pickled))
         found += [Reached(module=name, via=_PICKLE) for name in sorted(stream.modules)]
+        found += reach_objects(stream.loaded_objects(), via=_PICKLE)
         for code in stream.codes:
             found += reach_code(code, package=None, via=f"{code.co_name} in the pickled model")
     elif isinstance(pickled, GlobalsSeen):

@@ -169,7 +169,10 @@ class _Walk:
 
     def _class(self, cls: type) -> None:
         if not travels_by_value(cls):
-            self.module(cls.__module__)
+            # Bases too: a library may inherit from one that it does not require (lightgbm and
+            # xgboost from scikit-learn).
+            for base in (*cls.__mro__, type(cls)):
+                self.module(base.__module__)
             return
         self._all(base for base in cls.__mro__[1:] if base is not object)
         self.value(type(cls))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from packaging.markers import Marker
@@ -22,6 +22,13 @@ class Edge:
     @property
     def required(self) -> str:
         return canonicalize_name(self.requirement.name)
+
+    def clashes_with(self, versions: Mapping[str, str]) -> bool:
+        """Say whether the version that is there is not one that is asked for."""
+        version = versions.get(self.required)
+        return version is not None and not self.requirement.specifier.contains(
+            version, prereleases=True
+        )
 
 
 def applies(marker: Marker | None, extras: Iterable[str]) -> bool:

@@ -36,7 +36,19 @@ class StreamReferences:
 
     def __init__(self) -> None:
         self.modules: set[str] = set()
+        self.globals: set[tuple[str, str]] = set()
         self.codes: list[CodeType] = []
+
+    def loaded_objects(self) -> list[Any]:
+        """Return the classes and functions named, as far as this process has them loaded."""
+        found = []
+        for module, name in sorted(self.globals):
+            obj: Any = sys.modules.get(module)
+            for part in name.split("."):
+                obj = getattr(obj, part, None)
+            if isinstance(obj, type | FunctionType):
+                found.append(obj)
+        return found
 
 
 def read_stream(stream: bytes) -> StreamReferences:
@@ -144,6 +156,7 @@ def _stack_global(found: StreamReferences, stack: list[Any], _k: Any, _m: Any, _
 
 def _note(found: StreamReferences, module: str, name: str) -> _Global:
     found.modules.add(module)
+    found.globals.add((module, name))
     return _Global((module, name))
 
 

@@ -80,7 +80,7 @@ def last_used(target: Path) -> float | None:
         return None
 
 
-def requirement_lines(packages: Sequence[Package], constraints: Sequence[str]) -> list[str]:
+def requirement_lines(packages: Sequence[Package], constraints: Sequence[str] = ()) -> list[str]:
     """Return the lines of a requirements file: the lock exactly, then what the runtime adds."""
     lock = [f"{p.name} @ {p.origin}" if p.origin else f"{p.name}=={p.version}" for p in packages]
     return [*lock, *constraints]
@@ -112,12 +112,12 @@ def _build(
         shutil.rmtree(target)
     try:
         uv("venv", "--quiet", "--no-project", "--python", sys.executable, str(target))
-        requirements = target / "requirements.txt"
-        lines = requirement_lines(spec.packages, spec.constraints)
-        requirements.write_text("\n".join(lines) + "\n", encoding="utf-8")
         install = ("pip", "install", "--python", str(python_of(target)))
-        if lines:
-            uv(*install, "--requirements", str(requirements))
+        if lines := requirement_lines(spec.packages, spec.constraints):
+            arguments = ["--requirements", _write_lines(target / "requirements.txt", lines)]
+            if forced := requirement_lines([p for p in spec.packages if p.is_forced]):
+                arguments += ["--overrides", _write_lines(target / "overrides.txt", forced)]
+            uv(*install, *arguments)
         if wheel is not None:
             uv(*install, "--no-deps", str(wheel))
         for donor in _donors(target):
@@ -126,6 +126,11 @@ def _build(
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
         raise
+
+
+def _write_lines(path: Path, lines: Sequence[str]) -> str:
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return str(path)
 
 
 def _donors(target: Path) -> list[Path]:

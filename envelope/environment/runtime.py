@@ -43,7 +43,7 @@ def runtime_requirements(
     _check_present(wanted, here)
     pins = {package.name: package.version for package in locked}
     versions, edges = close(wanted, here)
-    clashes = [edge for edge in edges if _clashes(edge, pins)]
+    clashes = [edge for edge in edges if edge.clashes_with(pins)]
     extras: dict[str, set[str]] = {canonicalize_name(root.name): root.extras for root in wanted}
     fixed = set(extras)
     _check_roots(fixed, pins, versions)
@@ -83,13 +83,6 @@ def check_python(*, locked: str, running: str) -> None:
             f"the model was saved with Python {locked}, and this node runs Python {running}: serve "
             f"it on a cluster of Python {minor}, or set image_uri to an image that has it"
         )
-
-
-def _clashes(edge: Edge, pins: dict[str, str]) -> bool:
-    version = pins.get(edge.required)
-    return version is not None and not edge.requirement.specifier.contains(
-        version, prereleases=True
-    )
 
 
 def _check_present(wanted: Sequence[Requirement], here: Installed) -> None:

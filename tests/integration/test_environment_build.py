@@ -83,6 +83,16 @@ def test_is_built_once_and_used_again_without_uv(wheels, tmp_path, monkeypatch):
     assert time.time() - ready.stat().st_mtime < 60  # the time of its last use
 
 
+def test_what_was_forced_together_is_forced_again(wheels, tmp_path):
+    asked = spec("beta==2.0", "gamma==1.0")
+    with pytest.raises(EnvironmentBuildError):
+        build_environment(asked, tmp_path / "envs")
+    beta, gamma = asked.packages
+    forced = (msgspec.structs.replace(beta, is_forced=True), gamma)
+    python = build_environment(msgspec.structs.replace(asked, packages=forced), tmp_path / "envs")
+    assert says(python, "import beta, gamma; print(beta.__version__)") == "2.0"
+
+
 def test_our_wheel_is_installed_without_its_dependencies(wheels, tmp_path):
     wheel = repack_wheel("model-envelope", tmp_path / "own")
     python = build_environment(spec("beta==1.0"), tmp_path / "envs", wheel=wheel)

@@ -44,6 +44,49 @@ def test_the_lock_is_closed_over_requirements_with_markers_and_extras(site):
     ]
 
 
+def test_what_was_installed_against_its_requirements_is_marked(site):
+    site.add("strict", requires=["shared<2", "fine>=1"])
+    site.add("shared", "2.5")
+    site.add("fine", "1.0")
+    packages = capture_environment(["strict"], None).packages
+    assert [p.name for p in packages if p.is_forced] == ["shared"]
+
+
+OPTIONAL = {
+    "boost/__init__.py": "from .compat import Base, Table, Unused\nclass Model(Base): pass",
+    "boost/compat.py": (
+        "from learn import Base\nfrom tables import Table\nimport unrelated\nUnused = 1"
+    ),
+}
+
+
+@pytest.mark.parametrize("how", ["stream", "seen", "function"])
+def test_optional_requirements_that_a_library_uses_are_locked(site, how):
+    """A base class, and what the module of the model holds; not all that is installed."""
+    import io
+
+    from tests.unit.capture.test_stream import Watched
+
+    site.add(
+        "boost",
+        files=OPTIONAL,
+        requires=[f'{x}; extra == "all"' for x in ("learn", "tables", "plots")],
+    )
+    site.add("learn", files={"learn.py": "class Base:\n def predict(self, x): return x"})
+    site.add("tables", files={"tables.py": "class Table: pass"})
+    site.add("plots", files={"plots.py": ""})
+    site.add("unrelated")
+    model = importlib.import_module("boost").Model()
+    seen = GlobalsSeen()
+    Watched(io.BytesIO(), seen).dump(model)
+    lock = {
+        "stream": lambda: locked(cloudpickle.dumps(model), None),
+        "seen": lambda: locked(seen, None),
+        "function": lambda: locked([], model.predict),
+    }[how]()
+    assert lock.keys() == {"boost", "learn", "tables"}
+
+
 def test_a_version_control_install_is_locked_by_its_commit(site):
     site.add(
         "gitty",
