@@ -200,6 +200,8 @@ class EnvelopePlugin(RuntimeEnvPlugin):  # type: ignore[misc] # Ray ships no typ
                     "PYTHONPATH": "",
                     "PYTHONHOME": "",
                     "PYTHONNOUSERSITE": "1",
+                    # Images often set it: each start would compile Ray and pandas again (3 s).
+                    "PYTHONDONTWRITEBYTECODE": "",
                 }
             )
 
