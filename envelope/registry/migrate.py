@@ -28,10 +28,6 @@ def ensure_current(database: Database) -> None:
     """
     if database.is_sqlite:
         path = Path(database.url.database or "")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as exc:
-            raise StorageError(f"{path.parent} cannot be created: {exc}") from exc
         if not path.exists() or schema_version(database) != SCHEMA_VERSION:
             upgrade(database)
         return
@@ -47,6 +43,10 @@ def upgrade(database: Database) -> str:
     """Run every migration that is missing, one process at a time; return the schema version."""
     if database.is_sqlite:
         path = Path(database.url.database or "")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise StorageError(f"{path.parent} cannot be created: {exc}") from exc
         with _file_lock(path.with_name(path.name + ".lock")):
             _upgrade_sqlite(database)
     else:
