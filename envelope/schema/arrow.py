@@ -59,10 +59,27 @@ def read_column(codec: ColumnCodec, column: pa.ChunkedArray, path: Path, faults:
     start: Path = (None, "rows") if path is None else path
     before = len(faults.found)
     cells = [
-        codec.read(value, ((start, row), codec.label), faults)
+        codec.read(_without_absent(value, codec.column.type), ((start, row), codec.label), faults)
         for row, value in enumerate(column.to_pylist())
     ]
     return codec.build(cells) if len(faults.found) == before else BAD
+
+
+def _without_absent(value: Any, kind: t.Type) -> Any:
+    """Leave out the members that a struct can only hold as null, and a record as absent."""
+    if isinstance(kind, t.Maybe):
+        return _without_absent(value, kind.of)
+    if isinstance(kind, t.ListOf) and isinstance(value, list):
+        return [_without_absent(item, kind.item) for item in value]
+    if not isinstance(kind, t.Record) or not isinstance(value, dict):
+        return value
+    absent = {f.name for f in kind.fields if not f.required and not _accepts_null(f.type)}
+    types = {field.name: field.type for field in kind.fields}
+    return {
+        name: _without_absent(item, types[name]) if name in types else item
+        for name, item in value.items()
+        if item is not None or name not in absent
+    }
 
 
 def _accepts_null(kind: t.Type) -> bool:
@@ -230,5 +247,5 @@ def _written(codec: ColumnCodec, array: Any) -> pa.Array:
 def _values(cells: list[Any], wanted: pa.DataType | None, kind: t.Type) -> pa.Array:
     try:
         return arrow_array(cells, wanted) if wanted is not None else pa.array(cells)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as exc:
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as exc:
         raise SchemaError(f"Arrow has no type for {describe(kind)}; ask for JSON instead") from exc

@@ -57,9 +57,7 @@ class FrameCodec:
         """Return the DataFrame (or Arrow table) of finished arrays, one per column."""
         if self.frame.library == "arrow":
             return self._table(arrays)
-        frame = pd.DataFrame(dict(enumerate(arrays)), index=pd.RangeIndex(n_rows), copy=False)
-        frame.columns = self.index
-        return frame
+        return _frame_of_arrays(self.codecs, arrays, self.index, n_rows)
 
     def concatenate(self, frames: Sequence[Any]) -> Any:
         """Return one frame of the rows of several, dtypes kept."""
@@ -308,12 +306,26 @@ def _block_builder(
         return create_dataframe_from_blocks(made, index=rows, columns=index)
 
     def build_slowly(columns: Sequence[Cells], n_rows: int) -> Any:
-        arrays = {place: codec.build(columns[place]) for place, codec in enumerate(codecs)}
-        frame = pd.DataFrame(arrays, index=pd.RangeIndex(n_rows), copy=False)
-        frame.columns = index
-        return frame
+        arrays = [codec.build(cells) for codec, cells in zip(codecs, columns, strict=True)]
+        return _frame_of_arrays(codecs, arrays, index, n_rows)
 
     return build_slowly if create_dataframe_from_blocks is None else build
+
+
+def _frame_of_arrays(
+    codecs: Sequence[ColumnCodec], arrays: Sequence[Any], index: pd.Index[Any], n_rows: int
+) -> pd.DataFrame:
+    """Return a frame of finished arrays, none copied, each with its own dtype.
+
+    The constructor alone would make texts of object columns into strings.
+    """
+    series = {
+        place: pd.Series(array, dtype=codec.dtype, copy=False)
+        for place, (codec, array) in enumerate(zip(codecs, arrays, strict=True))
+    }
+    frame = pd.DataFrame(series, index=pd.RangeIndex(n_rows), copy=False)
+    frame.columns = index
+    return frame
 
 
 def row_struct(codec: FrameCodec, *, as_lists: bool) -> type[msgspec.Struct]:

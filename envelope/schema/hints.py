@@ -486,7 +486,7 @@ def _fields(kind: Any, form: Form, where: str) -> list[tuple[str, Any, bool]]:
     hints = resolved_hints(kind, where)
     missing = inspect.Parameter.empty
     if form == "typed_dict":
-        return [(name, hint, name in kind.__required_keys__) for name, hint in hints.items()]
+        return [(name, hint, _is_required(kind, name, hint)) for name, hint in hints.items()]
     if form == "dataclass":
         return [
             (
@@ -505,9 +505,18 @@ def _fields(kind: Any, form: Form, where: str) -> list[tuple[str, Any, bool]]:
         ]
     if form == "pydantic":
         return [
-            (name, hints[name], field.is_required()) for name, field in kind.model_fields.items()
+            (name, field.rebuild_annotation(), field.is_required())
+            for name, field in kind.model_fields.items()
         ]
     return [(field.name, field.type, field.required) for field in msgspec.structs.fields(kind)]
+
+
+def _is_required(kind: Any, name: str, hint: Any) -> bool:
+    """Tell whether a TypedDict must have a key; its own record is wrong for quoted annotations."""
+    origin = typing.get_origin(hint)
+    if origin in (typing.Required, typing.NotRequired):
+        return origin is typing.Required
+    return name in kind.__required_keys__
 
 
 def _refused(hint: Any, where: str) -> SchemaError:

@@ -1,0 +1,131 @@
+"""What went in at save time, sent back, arrives equal: every dtype, every way to write a frame."""
+
+from __future__ import annotations
+
+import msgspec
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from envelope.errors import SchemaError
+from envelope.schema import compile_checker, infer_function, with_output
+from envelope.schema import types as t
+from tests.unit.schema.columns import COLUMNS
+
+
+def identity(df):  # type: ignore[no-untyped-def]  # the example is to describe it
+    return df
+
+
+def schema_of(frame: pd.DataFrame) -> t.FunctionSchema:
+    schema = infer_function(identity, name="identity", api_input=frame)
+    return with_output(schema, frame, function=identity, name="identity")
+
+
+@pytest.fixture(params=[pytest.param(series, id=name) for name, series in COLUMNS.items()])
+def frame(request: pytest.FixtureRequest) -> pd.DataFrame:
+    return pd.DataFrame({"x": request.param, "n": range(len(request.param))})
+
+
+def test_schema_survives_json(frame: pd.DataFrame) -> None:
+    schema = schema_of(frame)
+    again = msgspec.json.decode(msgspec.json.encode(schema), type=t.FunctionSchema)
+    assert again == schema
+
+
+def test_rows_of_json_arrive_equal(frame: pd.DataFrame) -> None:
+    checker = compile_checker(schema_of(frame))
+    body = msgspec.json.encode(checker.write_arguments({"df": frame}))
+    call = checker.read_json(body)
+    assert (call.form, call.n_rows) == ("rows", len(frame))
+    pd.testing.assert_frame_equal(call.arguments()["df"], frame)
+
+
+def test_row_of_json_arrives_equal(frame: pd.DataFrame) -> None:
+    checker = compile_checker(schema_of(frame))
+    for place, row in enumerate(checker.write_arguments({"df": frame})):
+        call = checker.read_json(msgspec.json.encode(row))
+        assert (call.form, call.n_rows) == ("row", 1)
+        expected = frame.iloc[[place]].reset_index(drop=True)
+        pd.testing.assert_frame_equal(call.arguments()["df"], expected)
+
+
+def test_columns_of_json_arrive_equal(frame: pd.DataFrame) -> None:
+    checker = compile_checker(schema_of(frame))
+    rows = checker.write_arguments({"df": frame})
+    columns = {name: [row[name] for row in rows] for name in ("x", "n")}
+    call = checker.read_json(msgspec.json.encode(columns))
+    assert (call.form, call.n_rows) == ("columns", len(frame))
+    pd.testing.assert_frame_equal(call.arguments()["df"], frame)
+
+
+def test_slow_way_agrees_with_the_fast_one(frame: pd.DataFrame) -> None:
+    checker = compile_checker(schema_of(frame))
+    call = checker.read_value(checker.write_arguments({"df": frame}))
+    pd.testing.assert_frame_equal(call.arguments()["df"], frame)
+
+
+def test_no_rows_keep_their_dtypes(frame: pd.DataFrame) -> None:
+    checker = compile_checker(schema_of(frame))
+    for body in (b"[]", b'{"x": [], "n": []}'):
+        call = checker.read_json(body)
+        assert call.n_rows == 0
+        found = call.arguments()["df"]
+        assert list(found.dtypes) == list(frame.dtypes)
+        assert len(found) == 0
+
+
+def test_joined_calls_arrive_equal(frame: pd.DataFrame) -> None:
+    checker = compile_checker(schema_of(frame))
+    rows = checker.write_arguments({"df": frame})
+    calls = [checker.read_json(msgspec.json.encode(row)) for row in rows]
+    pd.testing.assert_frame_equal(checker.join(calls)["df"], frame)
+    calls.append(checker.read_json(msgspec.json.encode(rows)))
+    twice = pd.concat([frame, frame], ignore_index=True)
+    pd.testing.assert_frame_equal(checker.join(calls)["df"], twice)
+    calls.append(checker.read_arguments((frame,), {}))
+    thrice = pd.concat([frame, frame, frame], ignore_index=True)
+    pd.testing.assert_frame_equal(checker.join(calls)["df"], thrice)
+
+
+def test_python_frame_is_taken_as_it_is(frame: pd.DataFrame) -> None:
+    checker = compile_checker(schema_of(frame))
+    shuffled = frame.iloc[::-1][["n", "x"]]  # another index, another order of columns
+    call = checker.read_arguments((shuffled,), {})
+    expected = frame.iloc[::-1].reset_index(drop=True)
+    pd.testing.assert_frame_equal(call.arguments()["df"], expected)
+
+
+def test_python_frame_of_objects_arrives_equal(frame: pd.DataFrame) -> None:
+    checker = compile_checker(schema_of(frame))
+    call = checker.read_arguments((frame.astype(object),), {})
+    pd.testing.assert_frame_equal(call.arguments()["df"], frame)
+
+
+def test_output_is_written_as_the_input_is(frame: pd.DataFrame) -> None:
+    checker = compile_checker(schema_of(frame), row_wise=True)
+    rows = checker.write_arguments({"df": frame})
+    call = checker.read_json(msgspec.json.encode(rows))
+    assert checker.write_value(frame, call) == rows
+    columns = {name: [row[name] for row in rows] for name in ("x", "n")}
+    call = checker.read_json(msgspec.json.encode(columns))
+    assert checker.write_value(frame, call) == columns
+
+
+NOT_IN_ARROW = {"object-int", "object-mixed"}
+
+
+def test_arrow_arrives_equal(frame: pd.DataFrame, request: pytest.FixtureRequest) -> None:
+    checker = compile_checker(schema_of(frame))
+    if any(f"[{name}]" in request.node.name for name in NOT_IN_ARROW):
+        with pytest.raises(SchemaError, match="ask for JSON instead"):
+            checker.write_arrow(frame, len(frame))
+        return
+    table = checker.write_arrow(frame, len(frame))
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    again = pa.ipc.open_stream(sink.getvalue()).read_all()
+    call = checker.read_arrow(again)
+    assert (call.form, call.n_rows) == ("frame", len(frame))
+    pd.testing.assert_frame_equal(call.arguments()["df"], frame)
