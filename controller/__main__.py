@@ -1,0 +1,89 @@
+"""The controller's process: `python -m controller`. It runs until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from datetime import UTC, datetime
+from functools import partial
+
+from controller.gates import DEFAULT_GATES
+from controller.loop import Controller, run
+from controller.releases import Releases
+from envelope.connection import Connection, connect
+from envelope.errors import EnvelopeError
+from envelope.settings import Settings
+from ray_runtime import connection as cluster
+
+log = logging.getLogger("controller")
+
+
+def main() -> int:
+    """Run the controller of ENVELOPE_HOME, or of RAY_ADDRESS, until it is told to end."""
+    logging.basicConfig(handlers=[_handler()], level=logging.WARNING)
+    log.setLevel(logging.INFO)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    controller_id = f"{socket.gethostname()}-{os.getpid()}"
+    try:
+        connection = connect(Settings.read())
+        log.info("controller started", extra={"controller": controller_id})
+        join = partial(_join, connection)
+        run(connection.registry, join=join, controller_id=controller_id, stop=stop)
+    except EnvelopeError:
+        log.exception("controller ends")
+        return 1
+    log.info("controller ended, as asked")
+    return 0
+
+
+def _join(connection: Connection) -> Controller:
+    """Join the cluster, and leave what this process knew of another one behind."""
+    cluster.disconnect()
+    cluster.connect(connection.settings)
+    # Serve reads its flags when it is imported; they are set by now.
+    from controller.serve import Preparer, RayServe
+
+    log.info("joined the cluster")
+    preparer = Preparer(connection.settings, connection.store)
+    releases = Releases(
+        connection.registry,
+        prepare=preparer.prepare,
+        read_manifest=preparer.read_manifest,
+        gates=DEFAULT_GATES,
+    )
+    return Controller(
+        registry=connection.registry,
+        serve=RayServe(connection.settings),
+        releases=releases,
+        clock=lambda: datetime.now(UTC),
+    )
+
+
+class _Facts(logging.Formatter):
+    """One line: time, level, constant text, then the facts as key=value."""
+
+    _own = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        facts = {key: value for key, value in record.__dict__.items() if key not in self._own}
+        return " ".join([line, *(f"{key}={value!r}" for key, value in facts.items())])
+
+
+def _handler() -> logging.Handler:
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_Facts("%(asctime)s %(levelname)s %(message)s"))
+    return handler
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""Carrying out what was planned: writes to the registry, calls to Serve. It decides nothing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from controller.state import Action, App, CreateRelease, DeleteApp, Deploy, MoveRelease
+from envelope.registry import Registry, StaleRelease
+
+ACTOR = "controller"  # who is written into the history
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """An application that Serve can be asked for. version: equal ones touch no replica."""
+
+    deployment: str
+    envelope_id: str
+    version: str
+    spec: Any
+
+
+class Serve(Protocol):
+    """What the controller needs of Ray Serve. Every call may raise ClusterError."""
+
+    def observe(self) -> Mapping[str, App]:
+        """Every application there is, by name."""
+
+    def answering(self, deployments: Sequence[str]) -> Mapping[str, str | None]:
+        """The envelope that answers at the URL of each deployment; None for none."""
+
+    def deploy(self, applications: Sequence[Prepared]) -> None:
+        """Make these the targets of their applications; returns before they run."""
+
+    def delete(self, deployments: Sequence[str]) -> None:
+        """Begin to delete applications; those that are not there are none of its concern."""
+
+
+def perform(
+    actions: Sequence[Action],
+    *,
+    registry: Registry,
+    serve: Serve,
+    prepared: Callable[[str], Prepared],
+) -> None:
+    """Carry out actions in their order; the calls to Serve last, all applications in one.
+
+    prepared: the application of a release, by its id. May raise StorageError or ClusterError after
+    any of them; planning again then goes on from there.
+    """
+    moved_by_another: set[str] = set()
+    for action in actions:
+        if action.deployment in moved_by_another:
+            continue
+        try:
+            if isinstance(action, CreateRelease):
+                _create(action, registry)
+            elif isinstance(action, MoveRelease):
+                _move(action, registry)
+        except StaleRelease as exc:
+            moved_by_another.add(action.deployment)
+            log.info("release was moved by another", extra={"reason": str(exc)})
+    mine = [action for action in actions if action.deployment not in moved_by_another]
+    _delete([action for action in mine if isinstance(action, DeleteApp)], serve)
+    _deploy([action for action in mine if isinstance(action, Deploy)], serve, prepared)
+
+
+def _create(action: CreateRelease, registry: Registry) -> None:
+    wanted = action.wanted
+    row = registry.create_release(
+        deployment=action.deployment,
+        envelope_id=wanted.envelope_id,
+        rule=wanted.rule,
+        rule_version=wanted.rule_version,
+        config_version=wanted.config_version,
+        actor=ACTOR,
+        reason=wanted.reason,
+    )
+    _log_state(action.deployment, row.id, "candidate", wanted.reason)
+
+
+def _move(action: MoveRelease, registry: Registry) -> None:
+    registry.move_release(
+        action.release_id,
+        action.to_state,
+        reason=action.reason,
+        actor=ACTOR,
+        expected=action.from_state,
+        app_version=action.app_version,
+    )
+    _log_state(action.deployment, action.release_id, action.to_state, action.reason)
+
+
+def _delete(actions: Sequence[DeleteApp], serve: Serve) -> None:
+    for action in actions:
+        facts = {"deployment": action.deployment, "reason": action.reason}
+        log.info("deleting application", extra=facts)
+    if actions:
+        serve.delete([action.deployment for action in actions])
+
+
+def _deploy(actions: Sequence[Deploy], serve: Serve, prepared: Callable[[str], Prepared]) -> None:
+    for action in actions:
+        facts = {"deployment": action.deployment, "release": action.release_id}
+        log.info("deploying application", extra=facts)
+    if actions:
+        serve.deploy([prepared(action.release_id) for action in actions])
+
+
+def _log_state(deployment: str, release_id: str, state: str, reason: str) -> None:
+    facts = {"deployment": deployment, "release": release_id, "state": state, "reason": reason}
+    log.info("release moved", extra=facts)

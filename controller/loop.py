@@ -1,0 +1,224 @@
+"""The loop: see, plan, act, wait. It is woken by the registry's change feed, and by time."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from threading import Event
+
+from controller.apply import Serve, perform
+from controller.backoff import Backoff, Postponed
+from controller.plan import plan
+from controller.releases import Releases, is_retryable
+from controller.rules import Choice, choose, describe_failure, failure_of, in_order
+from controller.state import (
+    NEVER,
+    Action,
+    App,
+    CreateRelease,
+    DeleteApp,
+    Deploy,
+    Desired,
+    MoveRelease,
+    Observed,
+    Release,
+    is_waiting,
+)
+from controller.view import View
+from envelope.errors import EnvelopeError, StorageError
+from envelope.registry import DeploymentRow, Registry
+
+LOOK_AGAIN_S = 0.25  # while something starts; one look at Serve takes about 5 ms
+IDLE_S = 2.0  # and a heartbeat at least as often
+FIRST_DELAY_S = 1.0  # after an error; doubled up to
+LONGEST_DELAY_S = 30.0
+REVIVE_S = 10.0  # before a live release that failed to start is started anew; doubled up to
+LONGEST_REVIVE_S = 300.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Turn:
+    """What one turn did. wait_s: until it is worth looking again, unless the registry changes."""
+
+    actions: Sequence[Action]
+    wait_s: float
+
+
+class Controller:
+    """What it remembers only saves work or times a start; all that matters is in the registry."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        serve: Serve,
+        releases: Releases,
+        clock: Callable[[], datetime],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._registry = registry
+        self.view = View(registry, monotonic=monotonic)
+        self._serve = serve
+        self._releases = releases
+        self._clock = clock
+        self._asked_at: dict[str, datetime] = {}
+        self._why: dict[str, str] = {}
+        self._revive = Postponed(Backoff(first_s=REVIVE_S, longest_s=LONGEST_REVIVE_S))
+        self._retry = Postponed(Backoff(first_s=FIRST_DELAY_S, longest_s=LONGEST_DELAY_S))
+
+    def turn(self) -> Turn:
+        """See, plan and act once. Raises StorageError and ClusterError; the next turn goes on."""
+        if "function" in self.view.refresh():
+            self._releases.forget()
+        now = self._clock()
+        pairs = self._look(self._serve.observe(), now)
+        actions = plan([wish for wish, _ in pairs], {wish.name: seen for wish, seen in pairs}, now)
+        perform(
+            actions,
+            registry=self._registry,
+            serve=self._serve,
+            prepared=self._releases.prepared,
+        )
+        self._remember(actions)
+        if any(isinstance(action, CreateRelease | MoveRelease) for action in actions):
+            return Turn(actions=actions, wait_s=0.0)
+        is_busy = bool(actions) or any(is_waiting(wish, seen) for wish, seen in pairs)
+        return Turn(actions=actions, wait_s=LOOK_AGAIN_S if is_busy else IDLE_S)
+
+    def _look(self, apps: Mapping[str, App], now: datetime) -> list[tuple[Desired, Observed]]:
+        """What is wanted and what is seen of each deployment that can be judged now."""
+        pairs: list[tuple[Desired, Observed]] = []
+        for row in self.view.deployments.values():
+            if self._retry.is_early(row.name, now):
+                continue
+            try:
+                pairs.append((self._wish(row, now), self._see(row, apps.get(row.name), now)))
+            except EnvelopeError as exc:
+                if not is_retryable(exc):
+                    raise
+                delay_s = self._retry.postpone(row.name, now)
+                facts = {"deployment": row.name, "reason": str(exc), "delay_s": delay_s}
+                log.warning("deployment is tried again later", extra=facts)
+            else:
+                self._retry.forget(row.name)
+        self._keep_open_only()
+        asked = [wish.name for wish, seen in pairs if _is_in_doubt(wish, seen)]
+        answers = self._serve.answering(asked) if asked else {}
+        return [(wish, replace(seen, answering=answers.get(wish.name))) for wish, seen in pairs]
+
+    def _wish(self, row: DeploymentRow, now: datetime) -> Desired:
+        choice = choose_for(row, self.view, self._releases, now)
+        if self._why.get(row.name) != choice.why:
+            self._why[row.name] = choice.why
+            facts = {"deployment": row.name, "why": choice.why}
+            log.info("decided", extra=facts)
+        return Desired(
+            name=row.name, is_removed=row.is_removed, wanted=choice.wanted, why=choice.why
+        )
+
+    def _see(self, row: DeploymentRow, app: App | None, now: datetime) -> Observed:
+        rows = self.view.open_releases(row.name)
+        live = max(
+            (each for each in rows if each.state == "live"),
+            key=lambda each: (each.live_at or NEVER, each.id),
+            default=None,
+        )
+        releases = [self._timed(self._releases.describe(each, live), app, now) for each in rows]
+        if app is not None and app.status == "running":
+            self._revive.forget(row.name)
+        return Observed(releases=releases, app=app, revive_after=self._revive.until.get(row.name))
+
+    def _timed(self, release: Release, app: App | None, now: datetime) -> Release:
+        """A start that another process asked for is timed from when this one first saw it."""
+        is_target = app is not None and app.version == release.version
+        if is_target and release.state in ("starting", "live"):
+            self._asked_at.setdefault(release.id, now)
+        return replace(release, asked_at=self._asked_at.get(release.id))
+
+    def _remember(self, actions: Sequence[Action]) -> None:
+        now = self._clock()
+        for action in actions:
+            if isinstance(action, Deploy):
+                self._asked_at[action.release_id] = now
+            elif isinstance(action, DeleteApp):
+                self._revive.postpone(action.deployment, now)
+
+    def _keep_open_only(self) -> None:
+        still_open = self.view.open_ids()
+        self._releases.keep_only(still_open)
+        self._asked_at = {key: at for key, at in self._asked_at.items() if key in still_open}
+
+
+def choose_for(row: DeploymentRow, view: View, releases: Releases, now: datetime) -> Choice:
+    """Choose what a deployment should serve, from the registry as it is seen."""
+
+    def excluded(envelope_id: str) -> str | None:
+        for each in view.open_releases(row.name):
+            if (each.envelope_id, each.config_version) == (envelope_id, row.config_version):
+                return None
+        failure = failure_of(
+            view.history(row.name),
+            envelope_id,
+            row.config_version,
+            lambda: releases.version_now(row, envelope_id),
+        )
+        return describe_failure(failure) if failure else None
+
+    candidates = in_order(row.name, view.rules, view.matches.newest_first)
+    return choose(row, view.rules, candidates, excluded, now)
+
+
+def _is_in_doubt(wish: Desired, seen: Observed) -> bool:
+    """Whether it matters what answers at the deployment's URL."""
+    is_running = seen.app is not None and seen.app.status == "running"
+    return is_waiting(wish, seen) or (bool(seen.releases) and not is_running)
+
+
+# --- again and again
+
+
+def run(
+    registry: Registry, *, join: Callable[[], Controller], controller_id: str, stop: Event
+) -> None:
+    """Take turns until `stop`. Errors that pass are waited out; others end the process.
+
+    join: joins the cluster, also again, and returns a controller that knows nothing yet.
+    """
+    backoff = Backoff(first_s=FIRST_DELAY_S, longest_s=LONGEST_DELAY_S)
+    controller: Controller | None = None
+    while not stop.is_set():
+        try:
+            _beat(registry, controller_id)
+            controller = controller or join()
+            turn = controller.turn()
+            if turn.wait_s:
+                registry.wait_for_change(controller.view.seen, turn.wait_s)
+            backoff.count = 0
+        except EnvelopeError as exc:
+            if not is_retryable(exc):
+                raise
+            controller = None
+            delay_s = backoff.next_s()
+            log.warning("trying again later", extra={"reason": str(exc), "delay_s": delay_s})
+            _pause(registry, controller_id, delay_s, stop)
+
+
+def _beat(registry: Registry, controller_id: str) -> None:
+    registry.beat(controller_id, host=socket.gethostname(), pid=os.getpid())
+
+
+def _pause(registry: Registry, controller_id: str, delay_s: float, stop: Event) -> None:
+    left_s = delay_s
+    while left_s > 0 and not stop.wait(min(left_s, IDLE_S)):
+        left_s -= IDLE_S
+        # The registry may be what cannot be reached.
+        with contextlib.suppress(StorageError):
+            _beat(registry, controller_id)

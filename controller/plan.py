@@ -1,0 +1,260 @@
+"""What to do next, from what is wanted and what is seen. Values in, actions out; no I/O.
+
+One call plans one step for each deployment. Every step is a single write to the registry or an
+idempotent call to Serve, and follows from what is recorded and seen, never from what this process
+remembers having done; so it may be killed between any two of them.
+
+A deployment with nothing in progress is held at its live release: Serve's target is put (back) to
+it when it differs, which rebuilds an empty cluster and undoes a start that failed. To put back what
+Serve runs already touches no replica, since its version is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from controller.gates import Passed, Rejected
+from controller.state import (
+    Action,
+    CreateRelease,
+    DeleteApp,
+    Deploy,
+    Desired,
+    MoveRelease,
+    Observed,
+    Release,
+    Wanted,
+    live_of,
+)
+
+
+def plan(
+    desired: Iterable[Desired], observed: Mapping[str, Observed], now: datetime
+) -> list[Action]:
+    """Return the next step of each deployment; [] when all is as it should be.
+
+    What `desired` does not name is left alone.
+    """
+    actions: list[Action] = []
+    for deployment in desired:
+        seen = observed.get(deployment.name, Observed())
+        if deployment.is_removed:
+            actions += _remove(deployment, seen)
+        else:
+            actions += _converge(deployment, seen, now)
+    return actions
+
+
+# --- one deployment
+
+
+def _converge(desired: Desired, seen: Observed, now: datetime) -> list[Action]:
+    name, wanted = desired.name, desired.wanted
+    live = live_of(seen.releases)
+    current = _current(seen.releases, wanted)
+    actions = _retire_others(name, seen.releases, live, current, desired)
+    if current is not None:
+        return actions + _advance(name, current, live, seen, now)
+    if wanted is not None and not _serves(live, wanted):
+        return [*actions, _create(name, wanted, live)]
+    return actions + _keep(name, live, seen, now)
+
+
+def _create(name: str, wanted: Wanted, live: Release | None) -> CreateRelease:
+    if live is not None and live.envelope_id == wanted.envelope_id:
+        change = f"config changed: version {live.config_version} -> {wanted.config_version}"
+        wanted = replace(wanted, reason=f"{change}; {wanted.reason}")
+    return CreateRelease(deployment=name, wanted=wanted)
+
+
+def _serves(release: Release | None, wanted: Wanted) -> bool:
+    return release is not None and (release.envelope_id, release.config_version) == (
+        wanted.envelope_id,
+        wanted.config_version,
+    )
+
+
+def _current(releases: Sequence[Release], wanted: Wanted | None) -> Release | None:
+    """The newest release on its way to what is wanted. A live one is not on its way any more."""
+    if wanted is None:
+        return None
+    on_their_way = (release for release in releases if release.state != "live")
+    return next((release for release in on_their_way if _serves(release, wanted)), None)
+
+
+def _retire_others(
+    name: str,
+    releases: Sequence[Release],
+    live: Release | None,
+    current: Release | None,
+    desired: Desired,
+) -> list[Action]:
+    actions: list[Action] = []
+    for release in releases:
+        if release is live or release is current:
+            continue
+        if release.state == "live":
+            assert live is not None
+            reason = f"replaced by envelope {live.envelope_id} (release {live.id})"
+        elif desired.wanted is not None:
+            reason = f"superseded by envelope {desired.wanted.envelope_id}: {desired.wanted.reason}"
+        else:
+            reason = f"no longer wanted: {desired.why}"
+        actions.append(_move(name, release, "retired", reason))
+    return actions
+
+
+def _move(
+    name: str, release: Release, to_state: str, reason: str, app_version: str | None = None
+) -> MoveRelease:
+    return MoveRelease(
+        deployment=name,
+        release_id=release.id,
+        from_state=release.state,
+        to_state=to_state,
+        reason=reason,
+        app_version=app_version,
+    )
+
+
+# --- a release on its way
+
+
+def _advance(
+    name: str, current: Release, live: Release | None, seen: Observed, now: datetime
+) -> list[Action]:
+    if current.fault is not None:
+        return [_move(name, current, "failed", current.fault, current.version)]
+    if current.state in ("candidate", "held"):
+        return _judge(name, current, live, seen, now)
+    if current.state == "gated":
+        return _prepare(name, current, live, seen, now)
+    return _start(name, current, live, seen, now)
+
+
+def _judge(
+    name: str, current: Release, live: Release | None, seen: Observed, now: datetime
+) -> list[Action]:
+    verdict = current.verdict
+    if isinstance(verdict, Passed):
+        return [_move(name, current, "gated", "every gate passed")]
+    if isinstance(verdict, Rejected):
+        return [_move(name, current, "rejected", verdict.reason, current.version)]
+    kept = _keep(name, live, seen, now)
+    if (current.state, current.reason) == ("held", verdict.reason):
+        return kept
+    return [_move(name, current, "held", verdict.reason), *kept]
+
+
+def _prepare(
+    name: str, current: Release, live: Release | None, seen: Observed, now: datetime
+) -> list[Action]:
+    """Begin the start, once Serve remembers no failure of the same version.
+
+    Otherwise it would be taken for the failure of this start.
+    """
+    app = seen.app
+    if app is not None and app.status == "deleting":
+        return []
+    if app is not None and app.status == "failed" and app.version == current.version:
+        if live is not None and live.version not in (None, current.version):
+            return [Deploy(deployment=name, release_id=live.id)]
+        if seen.answering is None:
+            return [DeleteApp(deployment=name, reason="its earlier start failed")]
+    return [_move(name, current, "starting", f"starting {current.envelope_id}")]
+
+
+def _start(
+    name: str, current: Release, live: Release | None, seen: Observed, now: datetime
+) -> list[Action]:
+    app = seen.app
+    is_target = app is not None and app.version == current.version
+    if app is not None and is_target:
+        if app.status == "running" and seen.answering == current.envelope_id:
+            replaced = [] if live is None else [_replaced(name, live, current)]
+            return [_move(name, current, "live", "answers at its URL"), *replaced]
+        if app.status == "failed":
+            reason = app.message or "Serve gives no reason; see the replica's log"
+            return [_move(name, current, "failed", reason, current.version)]
+    if _is_late(current, now):
+        reason = _timeout_reason(current, seen, now)
+        return [_move(name, current, "failed", reason, current.version)]
+    if is_target or (app is not None and app.status == "deleting"):
+        return []
+    restoring = _restore_first(name, live, seen, now)
+    return [Deploy(deployment=name, release_id=current.id)] if restoring is None else restoring
+
+
+def _replaced(name: str, old: Release, new: Release) -> MoveRelease:
+    reason = f"replaced by envelope {new.envelope_id} (release {new.id})"
+    return _move(name, old, "retired", reason)
+
+
+def _timeout_reason(current: Release, seen: Observed, now: datetime) -> str:
+    """Say how long it took of what was allowed, what answered, and what Serve says is missing."""
+    app = seen.app
+    return (
+        f"not live {_waited_s(current, now):.0f} s after it was started, start_timeout_s is "
+        f"{current.start_timeout_s:g}; at its URL answers {seen.answering or 'nothing'}; "
+        f"Serve says {app.status if app else 'no application'}: {app.message if app else ''}"
+    ).rstrip(": ")
+
+
+def _restore_first(
+    name: str, live: Release | None, seen: Observed, now: datetime
+) -> list[Action] | None:
+    """Bring back what was live before something new is tried, in a cluster that lost everything.
+
+    None when there is nothing to restore, or it cannot be: the new one must not wait for ever.
+    """
+    app = seen.app
+    if live is None or live.version is None:
+        return None
+    if app is None:
+        return [Deploy(deployment=name, release_id=live.id)]
+    is_coming = (app.status, app.version, seen.answering) == ("starting", live.version, None)
+    return [] if is_coming and not _is_late(live, now) else None
+
+
+def _is_late(release: Release, now: datetime) -> bool:
+    return release.asked_at is not None and _waited_s(release, now) >= release.start_timeout_s
+
+
+def _waited_s(release: Release, now: datetime) -> float:
+    return 0.0 if release.asked_at is None else (now - release.asked_at).total_seconds()
+
+
+# --- nothing on its way
+
+
+def _keep(name: str, live: Release | None, seen: Observed, now: datetime) -> list[Action]:
+    app = seen.app
+    if app is not None and app.status == "deleting":
+        return []
+    if live is None:
+        if app is None or app.version is None:
+            return []
+        return [DeleteApp(deployment=name, reason="nothing is live on it")]
+    if live.version is None:
+        return []
+    if app is None or app.version != live.version:
+        return [Deploy(deployment=name, release_id=live.id)]
+    may_revive = seen.revive_after is None or now >= seen.revive_after
+    if app.status == "failed" and seen.answering is None and may_revive:
+        return [DeleteApp(deployment=name, reason=f"to start it anew: {app.message}")]
+    return []
+
+
+def _remove(desired: Desired, seen: Observed) -> list[Action]:
+    """Stop what is on its way, delete the application, and record it once it is gone."""
+    name, app = desired.name, seen.app
+    on_their_way = [release for release in seen.releases if release.state != "live"]
+    actions: list[Action] = [_move(name, each, "removed", desired.why) for each in on_their_way]
+    if app is not None and app.status == "deleting":
+        return actions
+    if app is not None and app.version is not None:
+        return [*actions, DeleteApp(deployment=name, reason=desired.why)]
+    live = [release for release in seen.releases if release.state == "live"]
+    return actions + [_move(name, release, "removed", desired.why) for release in live]

@@ -1,0 +1,169 @@
+"""From a release's row to what Serve would be asked for, and what speaks against asking."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from controller.apply import Prepared
+from controller.gates import Gate, Passed, Verdict, judge
+from controller.state import NEVER, Release
+from envelope.config import DeploymentConfig
+from envelope.errors import ClusterError, EnvelopeError, IntegrityError, StorageError
+from envelope.manifest import Manifest
+from envelope.registry import DeploymentRow, EnvelopeRow, Registry, ReleaseRow
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What an application is made of. functions: name -> sha256, those of the release."""
+
+    deployment: str
+    release_id: str
+    envelope: EnvelopeRow
+    functions: Mapping[str, str]
+    config: DeploymentConfig
+
+
+Prepare = Callable[[Request], Prepared]
+ReadManifest = Callable[[EnvelopeRow], Manifest]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """Why there can be no application, until something changes."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    found: Prepared | Fault
+    config: DeploymentConfig
+
+
+class Releases:
+    """Prepares releases, once each. Nothing of a model is loaded: rows and manifests only."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        prepare: Prepare,
+        read_manifest: ReadManifest,
+        gates: Sequence[Gate],
+    ) -> None:
+        self._registry = registry
+        self._prepare = prepare
+        self._read_manifest = read_manifest
+        self._gates = gates
+        self._of_releases: dict[str, _Known] = {}
+        self._of_now: dict[tuple[str, str, int], Prepared | Fault] = {}
+
+    def forget(self) -> None:
+        """Try again what could not be prepared; what may have changed is worked out anew."""
+        self._of_now.clear()
+        known = self._of_releases.items()
+        self._of_releases = {key: each for key, each in known if isinstance(each.found, Prepared)}
+
+    def keep_only(self, release_ids: set[str]) -> None:
+        """Drop what is known of all other releases."""
+        known = self._of_releases.items()
+        self._of_releases = {key: each for key, each in known if key in release_ids}
+
+    def prepared(self, release_id: str) -> Prepared:
+        """The application of a release that `describe` was asked for. Raises KeyError otherwise."""
+        found = self._of_releases[release_id].found
+        assert isinstance(found, Prepared)
+        return found
+
+    def describe(self, row: ReleaseRow, live: ReleaseRow | None) -> Release:
+        """Say what would run, and what the gates say. live: what it would replace.
+
+        Raises StorageError when the store or registry cannot be read.
+        """
+        if row.id not in self._of_releases:
+            self._of_releases[row.id] = self._prepare_release(row)
+        known = self._of_releases[row.id]
+        return Release(
+            id=row.id,
+            envelope_id=row.envelope_id,
+            config_version=row.config_version,
+            state=row.state,
+            reason=row.reason,
+            start_timeout_s=known.config.start_timeout_s,
+            version=known.found.version if isinstance(known.found, Prepared) else None,
+            fault=known.found.reason if isinstance(known.found, Fault) else None,
+            verdict=self._judge(row, live),
+            live_at=row.live_at or NEVER,
+        )
+
+    def version_now(self, deployment: DeploymentRow, envelope_id: str) -> str | None:
+        """The version of the application that a new release would start; None where none can be."""
+        key = (deployment.name, envelope_id, deployment.config_version)
+        if key not in self._of_now:
+            self._of_now[key] = self._try(
+                lambda: self._request_now(deployment, envelope_id), deployment.name
+            )
+        found = self._of_now[key]
+        return found.version if isinstance(found, Prepared) else None
+
+    def _prepare_release(self, row: ReleaseRow) -> _Known:
+        config = self._registry.deployment_config(row.deployment, row.config_version)
+        return _Known(
+            found=self._try(lambda: self._request_for(row, config), row.deployment), config=config
+        )
+
+    def _try(self, request: Callable[[], Request], deployment: str) -> Prepared | Fault:
+        try:
+            return self._prepare(request())
+        except EnvelopeError as exc:
+            if is_retryable(exc):
+                raise
+            log.warning(
+                "application cannot be prepared",
+                extra={"deployment": deployment, "reason": str(exc)},
+            )
+            return Fault(reason=str(exc))
+
+    def _request_for(self, row: ReleaseRow, config: DeploymentConfig) -> Request:
+        return Request(
+            deployment=row.deployment,
+            release_id=row.id,
+            envelope=self._registry.envelope(row.envelope_id),
+            functions=self._functions_at(row.envelope_id, row.created_at),
+            config=config,
+        )
+
+    def _request_now(self, deployment: DeploymentRow, envelope_id: str) -> Request:
+        envelope = self._registry.envelope(envelope_id)
+        return Request(
+            deployment=deployment.name,
+            release_id="",
+            envelope=envelope,
+            functions=envelope.functions,
+            config=deployment.config,
+        )
+
+    def _functions_at(self, envelope_id: str, at: datetime) -> Mapping[str, str]:
+        """A release keeps the functions that there were: one added later waits for the next."""
+        rows = list(self._registry.find(f"id = '{envelope_id}'", as_of=at))
+        return rows[0].functions if rows else self._registry.envelope(envelope_id).functions
+
+    def _judge(self, row: ReleaseRow, live: ReleaseRow | None) -> Verdict:
+        if row.state not in ("candidate", "held") or not self._gates:
+            return Passed()
+        return judge(
+            self._gates,
+            self._read_manifest(self._registry.envelope(row.envelope_id)),
+            self._read_manifest(self._registry.envelope(live.envelope_id)) if live else None,
+        )
+
+
+def is_retryable(error: EnvelopeError) -> bool:
+    """Whether the same call may succeed later though nothing was changed."""
+    return isinstance(error, StorageError | ClusterError) and not isinstance(error, IntegrityError)

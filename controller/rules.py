@@ -1,0 +1,221 @@
+"""Which envelope a deployment should serve: its pin, else the newest match of its rules.
+
+Of the unpaused rules with a match that may be started, those of the highest priority decide; among
+rules of equal priority the newest envelope does. What has failed as it would be started now is
+passed over, so that an older match takes its place.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import groupby
+
+from controller.state import Wanted
+from envelope.errors import ModelNotFound
+from envelope.registry import DeploymentRow, Registry, ReleaseRow, RuleRow, parse
+from envelope.registry.query import Query, matches
+
+PAGE = 32  # matches kept per rule; a deployment needs the first that has not failed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """An envelope that matches a rule of the deployment."""
+
+    envelope_id: str
+    created_at: datetime
+    rule: RuleRow
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """wanted: None keeps what is live. why: why this one, or why none."""
+
+    wanted: Wanted | None
+    why: str
+
+
+Excluded = Callable[[str], str | None]
+"""Why an envelope must not be started on the deployment as it is configured; None if it may be."""
+
+
+def choose(
+    deployment: DeploymentRow,
+    rules: Sequence[RuleRow],
+    candidates: Iterable[Candidate],
+    excluded: Excluded,
+    now: datetime,
+) -> Choice:
+    """Choose what a deployment should serve. candidates: in the order of `in_order`.
+
+    Only as many candidates are read as it takes.
+    """
+    if deployment.is_removed:
+        return Choice(wanted=None, why="undeployed")
+    if is_pinned(deployment, now):
+        return _pinned(deployment, excluded)
+    passed_over: str | None = None
+    for candidate in candidates:
+        failure = excluded(candidate.envelope_id)
+        if failure is None:
+            return _wanted(deployment, candidate.envelope_id, candidate.rule, _newest(candidate))
+        passed_over = passed_over or f"{candidate.envelope_id}: {failure}"
+    return Choice(wanted=None, why=_why_none(deployment, rules, passed_over))
+
+
+def is_pinned(deployment: DeploymentRow, now: datetime) -> bool:
+    """Whether a pin is there and has not ended."""
+    until = deployment.pin_until
+    return deployment.pin_envelope_id is not None and (until is None or now < until)
+
+
+def in_order(
+    deployment: str, rules: Sequence[RuleRow], read: Callable[[RuleRow], Iterator[Candidate]]
+) -> Iterator[Candidate]:
+    """The candidates of a deployment, best first: by priority, then newest.
+
+    read: the matches of one rule, newest first.
+    """
+    active = sorted(
+        (rule for rule in rules if rule.deploy_to == deployment and not rule.paused),
+        key=lambda rule: (-rule.priority, rule.name),
+    )
+    for _, tier in groupby(active, key=lambda rule: rule.priority):
+        yield from heapq.merge(*map(read, tier), key=_age, reverse=True)
+
+
+def _age(candidate: Candidate) -> tuple[datetime, str]:
+    return candidate.created_at, candidate.envelope_id
+
+
+def _pinned(deployment: DeploymentRow, excluded: Excluded) -> Choice:
+    envelope_id = deployment.pin_envelope_id
+    assert envelope_id is not None
+    until = f" until {deployment.pin_until.isoformat()}" if deployment.pin_until else ""
+    reason = f"pinned by {deployment.pinned_by}{until}"
+    failure = excluded(envelope_id)
+    if failure is None:
+        return _wanted(deployment, envelope_id, None, reason)
+    return Choice(wanted=None, why=f"{reason} to {envelope_id}: {failure}")
+
+
+def _wanted(
+    deployment: DeploymentRow, envelope_id: str, rule: RuleRow | None, reason: str
+) -> Choice:
+    wanted = Wanted(
+        envelope_id=envelope_id,
+        config_version=deployment.config_version,
+        rule=rule.name if rule else None,
+        rule_version=rule.version if rule else None,
+        reason=reason,
+    )
+    return Choice(wanted=wanted, why=reason)
+
+
+def _newest(candidate: Candidate) -> str:
+    return f"newest match of rule {candidate.rule.name}"
+
+
+def _why_none(deployment: DeploymentRow, rules: Sequence[RuleRow], passed_over: str | None) -> str:
+    mine = sorted(rule.name for rule in rules if rule.deploy_to == deployment.name)
+    if passed_over is not None:
+        return f"every match has failed; the best was {passed_over}"
+    if not mine:
+        return "no rule deploys to it"
+    if all(rule.paused for rule in rules if rule.name in mine):
+        return f"paused: {', '.join(mine)}"
+    return f"unmatched: no envelope matches {', '.join(mine)}"
+
+
+# --- what matches, kept up to date
+
+
+@dataclass(slots=True)
+class _Newest:
+    """The newest matches of a rule: (created_at, id), newest first. is_all: there are no more."""
+
+    query: Query
+    rows: list[tuple[datetime, str]] = field(default_factory=list)
+    is_all: bool = False
+
+
+class RuleMatches:
+    """The newest matches of each rule, read once and then kept by asking each changed envelope."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._newest: dict[str, _Newest] = {}
+
+    def forget(self) -> None:
+        """Read everything again when next asked."""
+        self._newest.clear()
+
+    def newest_first(self, rule: RuleRow) -> Iterator[Candidate]:
+        """The matches of a rule, newest first, read in pages as the iterator is used."""
+        seen = 0
+        while True:
+            known = self._read(rule, seen + 1)
+            page = known.rows[seen:]
+            for created_at, envelope_id in page:
+                yield Candidate(envelope_id=envelope_id, created_at=created_at, rule=rule)
+            if known.is_all or not page:
+                return
+            seen += len(page)
+
+    def envelope_changed(self, envelope_id: str) -> None:
+        """Ask every rule again about one envelope."""
+        if not self._newest:
+            return
+        try:
+            facts = self._registry.facts(envelope_id)
+        except ModelNotFound:
+            facts = None
+        for known in self._newest.values():
+            known.rows = [row for row in known.rows if row[1] != envelope_id]
+            if facts is None or not matches(known.query, facts):
+                continue
+            row = (facts.created_at, facts.id)
+            # Beyond the last row that is kept there may be others that were never read.
+            if known.is_all or (known.rows and row > known.rows[-1]):
+                known.rows = sorted([*known.rows, row], reverse=True)
+
+    def _read(self, rule: RuleRow, at_least: int) -> _Newest:
+        known = self._newest.get(rule.query)
+        if known is None or (len(known.rows) < at_least and not known.is_all):
+            limit = PAGE * (1 + at_least // PAGE)
+            found = self._registry.find(rule.query, limit=limit)
+            rows = [(row.created_at, row.id) for row in found]
+            known = _Newest(query=parse(rule.query), rows=rows, is_all=len(rows) < limit)
+            self._newest[rule.query] = known
+        return known
+
+
+# --- what has failed
+
+
+def failure_of(
+    releases: Sequence[ReleaseRow],
+    envelope_id: str,
+    config_version: int,
+    version_now: Callable[[], str | None],
+) -> ReleaseRow | None:
+    """The release that shows that an envelope cannot be started as it would be now; or None.
+
+    releases: of the deployment, newest first. The newest one of this envelope and config decides:
+    one that was asked for by hand after a failure is a new attempt.
+    version_now: of the application that would be started, None when there cannot be one.
+    """
+    for release in releases:
+        if (release.envelope_id, release.config_version) == (envelope_id, config_version):
+            has_failed = release.state in ("failed", "rejected")
+            return release if has_failed and release.app_version == version_now() else None
+    return None
+
+
+def describe_failure(release: ReleaseRow) -> str:
+    """Say when and why it ended, on one line."""
+    at = (release.ended_at or release.updated_at).isoformat(timespec="seconds")
+    return f"{release.state} at {at}: {release.reason}"

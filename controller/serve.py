@@ -1,0 +1,117 @@
+"""Ray Serve, as the controller needs it. All that touches Serve itself is `ray_runtime.apps`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+
+from controller.apply import Prepared
+from controller.releases import Request
+from controller.state import App
+from envelope.errors import ClusterError, EnvelopeError
+from envelope.manifest import Manifest
+from envelope.registry import EnvelopeRow
+from envelope.settings import Settings
+from envelope.store import Store
+from ray_runtime import apps
+from ray_runtime.environments import runtime_env_for
+
+PROBES = 16  # deployments asked at once what answers; one that hangs takes two seconds
+MANIFESTS = 512  # kept in memory, some 20 kB each
+
+log = logging.getLogger(__name__)
+
+
+class RayServe:
+    """The Serve of the cluster that this process has joined."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._serve_url = f"http://127.0.0.1:{settings.serve_port}"
+        self._probes = ThreadPoolExecutor(PROBES, thread_name_prefix="answering")
+
+    def observe(self) -> Mapping[str, App]:
+        with _translated("looking at Serve"):
+            found = apps.observe()
+        return {name: _app(each) for name, each in found.items()}
+
+    def answering(self, deployments: Sequence[str]) -> Mapping[str, str | None]:
+        ask = partial(apps.answering, self._serve_url)
+        return dict(zip(deployments, self._probes.map(ask, deployments), strict=True))
+
+    def deploy(self, applications: Sequence[Prepared]) -> None:
+        with _translated("asking Serve to deploy"):
+            apps.deploy([each.spec for each in applications])
+
+    def delete(self, deployments: Sequence[str]) -> None:
+        with _translated("asking Serve to delete"):
+            apps.delete(deployments)
+
+
+class Preparer:
+    """Makes applications from registry rows and manifests; loads nothing of a model."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._store = store
+        self._serve_url = f"http://127.0.0.1:{settings.serve_port}"
+        self._manifests: dict[str, Manifest] = {}
+
+    def read_manifest(self, row: EnvelopeRow) -> Manifest:
+        """Read an envelope's manifest, its hash checked. Raises StorageError, IntegrityError."""
+        if row.id not in self._manifests:
+            while len(self._manifests) >= MANIFESTS:
+                del self._manifests[next(iter(self._manifests))]
+            self._manifests[row.id] = self._store.get_manifest(row.id, row.manifest_sha256)
+        return self._manifests[row.id]
+
+    def prepare(self, request: Request) -> Prepared:
+        """Say what Serve would be asked for.
+
+        Raises StorageError, and DependencyError when its environment cannot go with this cluster.
+        """
+        envelope = request.envelope
+        spec = apps.AppSpec(
+            deployment=request.deployment,
+            envelope_id=envelope.id,
+            manifest_sha256=envelope.manifest_sha256,
+            function_hashes=request.functions,
+            release_id=request.release_id,
+            config=request.config,
+            runtime_env=runtime_env_for(self._store, self.read_manifest(envelope)),
+            store_url=self._store.url,
+            serve_url=self._serve_url,
+        )
+        return Prepared(
+            deployment=request.deployment,
+            envelope_id=envelope.id,
+            version=_version(apps.version_of(spec), request.config.num_replicas),
+            spec=spec,
+        )
+
+
+def _app(found: apps.ObservedApp) -> App:
+    version = found.version
+    return App(
+        status=found.status,
+        version=None if version is None else _version(version, found.target_replicas),
+        message=found.message,
+    )
+
+
+def _version(replica_version: str, num_replicas: int) -> str:
+    """Serve changes the number of replicas in place; to the controller it is a change like any."""
+    return f"{replica_version}-{num_replicas}"
+
+
+@contextmanager
+def _translated(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except EnvelopeError:
+        raise
+    except Exception as exc:  # Ray raises RayError, ConnectionError, RuntimeError and others here
+        raise ClusterError(
+            f"{doing} failed ({type(exc).__name__}: {exc}); look with `envelope status`"
+        ) from exc

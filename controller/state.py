@@ -1,0 +1,149 @@
+"""The values that `plan` works on: what is wanted, what is seen, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+from controller.gates import Passed, Verdict
+
+NEVER = datetime.min.replace(tzinfo=UTC)
+
+AppStatus = Literal["starting", "running", "failed", "unhealthy", "deleting"]
+
+# --- what is wanted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """The envelope that a deployment should serve, under which config, and why."""
+
+    envelope_id: str
+    config_version: int
+    rule: str | None
+    rule_version: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desired:
+    """What one deployment should be.
+
+    wanted: None keeps what is live. why: why this is wanted, or why nothing new is.
+    """
+
+    name: str
+    is_removed: bool
+    wanted: Wanted | None
+    why: str
+
+
+# --- what is seen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Release:
+    """A release that has not ended, and what Serve would be asked for to carry it out.
+
+    version: of the application, None when `fault` says why there can be none.
+    asked_at: when this process last asked Serve for it, or first saw that another one had.
+    """
+
+    id: str
+    envelope_id: str
+    config_version: int
+    state: str
+    reason: str
+    start_timeout_s: float
+    version: str | None = None
+    fault: str | None = None
+    verdict: Verdict = field(default_factory=Passed)
+    live_at: datetime = NEVER
+    asked_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class App:
+    """Serve's word on one application. version: of the target; None for one that is not ours."""
+
+    status: AppStatus
+    version: str | None
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What is known of one deployment.
+
+    releases: those that have not ended, newest first. answering: the envelope that answers at its
+    URL. revive_after: when a live release that has failed may be started anew; None at once.
+    """
+
+    releases: Sequence[Release] = ()
+    app: App | None = None
+    answering: str | None = None
+    revive_after: datetime | None = None
+
+
+# --- what to do
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateRelease:
+    """Record that a deployment should change to this envelope."""
+
+    deployment: str
+    wanted: Wanted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MoveRelease:
+    """Record a transition. app_version: of what failed; another one is tried anew."""
+
+    deployment: str
+    release_id: str
+    from_state: str
+    to_state: str
+    reason: str
+    app_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deploy:
+    """Make a release the target of its deployment's application."""
+
+    deployment: str
+    release_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteApp:
+    """Delete an application; Serve lets it answer what it has begun."""
+
+    deployment: str
+    reason: str
+
+
+Action = CreateRelease | MoveRelease | Deploy | DeleteApp
+
+
+def live_of(releases: Sequence[Release]) -> Release | None:
+    """The release that serves: of several the one that became live last."""
+    live = [release for release in releases if release.state == "live"]
+    return max(live, key=lambda release: (release.live_at, release.id), default=None)
+
+
+def is_waiting(desired: Desired, seen: Observed) -> bool:
+    """Whether something is under way that only looking again will show."""
+    app, live = seen.app, live_of(seen.releases)
+    if desired.is_removed:
+        return bool(seen.releases)
+    if any(release.state in ("candidate", "gated", "starting") for release in seen.releases):
+        return True
+    if live is None:
+        return app is not None and app.version is not None
+    if live.version is None:
+        return False
+    return app is None or app.version != live.version or app.status in ("starting", "deleting")

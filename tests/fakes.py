@@ -1,0 +1,204 @@
+"""What tests run in place of Ray Serve and of time: they fail as the real ones do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from controller.apply import Prepared
+from controller.state import App
+from envelope.errors import ClusterError
+
+START = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@dataclass(slots=True, eq=False)
+class FakeClock:
+    """A clock that stands still until it is moved. Every look moves it by a microsecond, so that
+    times which the registry orders by differ."""
+
+    now: datetime = START
+
+    def __call__(self) -> datetime:
+        self.now += timedelta(microseconds=1)
+        return self.now
+
+    def monotonic(self) -> float:
+        return (self() - START).total_seconds()
+
+    def advance(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+
+Kind = Literal["starts", "fails", "hangs"]
+
+
+@dataclass(slots=True, kw_only=True)
+class Behaviour:
+    """How the replicas of an envelope start and end."""
+
+    kind: Kind = "starts"
+    start_s: float = 5.0
+    drain_s: float = 2.0
+    message: str = "the sample is answered differently"
+
+
+@dataclass(slots=True, kw_only=True)
+class _Replica:
+    envelope_id: str
+    version: str
+    ready_at: datetime | None  # None: never
+    fails: bool
+    is_running: bool = False
+    stopped_at: datetime | None = None  # draining until then
+
+
+@dataclass(slots=True, kw_only=True)
+class _FakeApp:
+    target: Prepared
+    replicas: list[_Replica] = field(default_factory=list)
+    failure: str | None = None
+    deleted_at: datetime | None = None  # draining until then
+
+    def running(self) -> list[_Replica]:
+        return [each for each in self.replicas if each.is_running and each.stopped_at is None]
+
+
+class FakeServe:
+    """Serve as the controller sees it, with one replica per application.
+
+    A new version starts beside the old one, which answers until then (max_surge_percent=100); after
+    a start that failed the old one goes on, the application is "failed" and nothing is tried again
+    until there is another target; a deleted application answers what it has begun. The same target
+    twice touches nothing.
+    """
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.behaviours: dict[str, Behaviour] = {}
+        self.starts: list[tuple[str, str]] = []  # (deployment, envelope) of every replica started
+        self.is_down = False
+        self._clock = clock
+        self._apps: dict[str, _FakeApp] = {}
+
+    # --- what the controller calls
+
+    def observe(self) -> Mapping[str, App]:
+        self._check()
+        return {name: self._describe(app) for name, app in self._apps.items()}
+
+    def answering(self, deployments: Sequence[str]) -> Mapping[str, str | None]:
+        self._check()
+        return {name: self.answers(name) for name in deployments}
+
+    def deploy(self, applications: Sequence[Prepared]) -> None:
+        self._check()
+        for prepared in applications:
+            app = self._apps.get(prepared.deployment)
+            if app is None:
+                app = self._apps[prepared.deployment] = _FakeApp(target=prepared)
+            elif app.target.version == prepared.version and app.deleted_at is None:
+                continue
+            self._retarget(app, prepared)
+
+    def delete(self, deployments: Sequence[str]) -> None:
+        self._check()
+        for name in deployments:
+            app = self._apps.get(name)
+            if app is not None and app.deleted_at is None:
+                self._drain(app, app.running())
+                ends = (each.stopped_at for each in app.replicas if each.stopped_at is not None)
+                app.deleted_at = max(ends, default=self._clock.now)
+
+    # --- what tests do to it, and ask of it
+
+    def answers(self, deployment: str) -> str | None:
+        """The envelope that answers at the deployment's URL."""
+        self._pass_time()
+        app = self._apps.get(deployment)
+        running = app.running() if app else []
+        return running[-1].envelope_id if running else None
+
+    def names(self) -> set[str]:
+        self._pass_time()
+        return set(self._apps)
+
+    def lose_everything(self) -> None:
+        """The cluster ends, and an empty one takes its place."""
+        self._apps.clear()
+
+    def lose_replica(self, deployment: str) -> None:
+        """A running replica dies; Serve starts it again."""
+        self._pass_time()
+        app = self._apps.get(deployment)
+        for replica in app.running() if app else []:
+            assert app is not None
+            app.replicas.remove(replica)
+            again = self._start(app, replica.envelope_id, replica.version)
+            again.fails = False  # what has run once is started again and again
+
+    # --- how it works
+
+    def _check(self) -> None:
+        if self.is_down:
+            raise ClusterError("Serve's controller does not answer; it is started again by Ray")
+        self._pass_time()
+
+    def _describe(self, app: _FakeApp) -> App:
+        version = app.target.version
+        if app.deleted_at is not None:
+            return App(status="deleting", version=version)
+        if app.failure is not None:
+            return App(status="failed", version=version, message=app.failure)
+        if any(replica.version == version for replica in app.running()):
+            return App(status="running", version=version)
+        return App(status="starting", version=version, message="waiting for 1 replica")
+
+    def _retarget(self, app: _FakeApp, prepared: Prepared) -> None:
+        app.target, app.failure, app.deleted_at = prepared, None, None
+        app.replicas = [each for each in app.replicas if each.is_running]
+        if not any(each.version == prepared.version for each in app.running()):
+            self._start(app, prepared.envelope_id, prepared.version)
+
+    def _start(self, app: _FakeApp, envelope_id: str, version: str) -> _Replica:
+        behaviour = self.behaviours.get(envelope_id, Behaviour())
+        ready_at = self._clock.now + timedelta(seconds=behaviour.start_s)
+        replica = _Replica(
+            envelope_id=envelope_id,
+            version=version,
+            ready_at=None if behaviour.kind == "hangs" else ready_at,
+            fails=behaviour.kind == "fails",
+        )
+        app.replicas.append(replica)
+        self.starts.append((app.target.deployment, envelope_id))
+        return replica
+
+    def _drain(self, app: _FakeApp, replicas: Sequence[_Replica]) -> None:
+        for replica in replicas:
+            drain_s = self.behaviours.get(replica.envelope_id, Behaviour()).drain_s
+            replica.stopped_at = self._clock.now + timedelta(seconds=drain_s)
+
+    def _pass_time(self) -> None:
+        for name, app in list(self._apps.items()):
+            self._finish_starts(app)
+            app.replicas = [each for each in app.replicas if not self._is_over(each.stopped_at)]
+            if self._is_over(app.deleted_at):
+                del self._apps[name]
+
+    def _finish_starts(self, app: _FakeApp) -> None:
+        for replica in list(app.replicas):
+            if replica.is_running or not self._is_over(replica.ready_at):
+                continue
+            if replica.fails:
+                app.replicas.remove(replica)
+                if app.deleted_at is None:
+                    message = self.behaviours[replica.envelope_id].message
+                    app.failure = f"envelope {replica.envelope_id}: {message}"
+                continue
+            replica.is_running = True
+            others = [each for each in app.running() if each.version != replica.version]
+            self._drain(app, others)
+
+    def _is_over(self, at: datetime | None) -> bool:
+        return at is not None and at <= self._clock.now

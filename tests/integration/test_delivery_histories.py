@@ -1,0 +1,230 @@
+"""Random histories: saves, tags, rules, failing and hanging starts, kills between any two writes.
+
+Whatever happened, the newest match that can start is live once things are quiet, and a deployment
+that answered goes on answering until it is undeployed or its cluster is lost.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from envelope.registry import open_registry
+from tests.delivery_world import World, new_registry
+from tests.fakes import Behaviour, Kind
+
+DEPLOYMENTS = ("ltv", "churn")
+TIMEOUT_S = 10.0
+# (rule, deployment, tag, priority): two rules of one deployment differ in priority, two do not.
+RULES = {
+    "us": ("ltv", "us", 0),
+    "hotfix": ("ltv", "hotfix", 5),
+    "a": ("churn", "us", 1),
+    "b": ("churn", "hotfix", 1),
+}
+BEHAVIOURS = st.builds(
+    Behaviour,
+    kind=st.sampled_from(("starts", "starts", "starts", "fails", "hangs")),
+    start_s=st.sampled_from((0.0, 1.0, 6.0)),
+    drain_s=st.sampled_from((0.0, 3.0)),
+)
+
+
+class Histories(RuleBasedStateMachine):
+    template: Path
+
+    envelopes = Bundle("envelopes")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._folder = tempfile.TemporaryDirectory()
+        path = new_registry(self.template, Path(self._folder.name) / "registry.db")
+        self.world = World.open(path)
+        self.tags: dict[str, set[str]] = {}
+        self.paused: set[str] = set()
+        self.removed: set[str] = set()
+        self.pins: dict[str, str] = {}
+        self.config = dict.fromkeys(DEPLOYMENTS, 1)
+        self.has_answered: set[str] = set()
+
+    def teardown(self) -> None:
+        try:
+            self.quiet_and_right()
+        finally:
+            self.world.registry.close()
+            self._folder.cleanup()
+
+    # --- what people do
+
+    @initialize()
+    def begin(self) -> None:
+        for name in DEPLOYMENTS:
+            self._apply(name)
+        for name in RULES:
+            self._put_rule(name)
+
+    @rule(target=envelopes, behaviour=BEHAVIOURS, tags=st.sets(st.sampled_from(("us", "hotfix"))))
+    def save(self, behaviour: Behaviour, tags: set[str]) -> object:
+        envelope_id = self.world.save(behaviour, **dict.fromkeys(tags, "yes"))
+        self.tags[envelope_id] = set(tags)
+        return multiple(envelope_id)
+
+    @rule(envelope_id=envelopes, tag=st.sampled_from(("us", "hotfix")), value=st.booleans())
+    def tag(self, envelope_id: str, tag: str, value: bool) -> None:
+        self.world.tag(envelope_id, **{tag: "yes" if value else None})
+        (self.tags[envelope_id].add if value else self.tags[envelope_id].discard)(tag)
+
+    @rule(name=st.sampled_from(sorted(RULES)))
+    def pause_or_resume(self, name: str) -> None:
+        self.paused ^= {name}
+        self._put_rule(name)
+
+    @rule(deployment=st.sampled_from(DEPLOYMENTS), envelope_id=envelopes)
+    def deploy(self, deployment: str, envelope_id: str) -> None:
+        self.world.registry.request_deploy(deployment, envelope_id, actor="bob")
+        self.pins[deployment] = envelope_id
+        self.removed.discard(deployment)
+
+    @rule(deployment=st.sampled_from(DEPLOYMENTS))
+    def unpin(self, deployment: str) -> None:
+        self.world.registry.unpin(deployment, actor="bob")
+        self.pins.pop(deployment, None)
+
+    @rule(deployment=st.sampled_from(DEPLOYMENTS))
+    def undeploy(self, deployment: str) -> None:
+        self.world.registry.request_undeploy(deployment, actor="bob")
+        self.removed.add(deployment)
+        self.pins.pop(deployment, None)
+        self.has_answered.discard(deployment)
+
+    @rule(deployment=st.sampled_from(DEPLOYMENTS), is_changed=st.booleans())
+    def apply(self, deployment: str, is_changed: bool) -> None:
+        self.config[deployment] += is_changed
+        self._apply(deployment)
+
+    # --- what happens
+
+    @rule(count=st.integers(1, 12))
+    def turns(self, count: int) -> None:
+        for _ in range(count):
+            self.world.turn()
+            self.goes_on_answering()
+
+    @rule(write=st.integers(1, 6), before=st.booleans(), count=st.integers(1, 12))
+    def kill(self, write: int, before: bool, count: int) -> None:
+        self.world.kill_at(write, before=before)
+        self.turns(count)
+
+    @rule()
+    def kill_while_it_waits(self) -> None:
+        self.world.restart()
+
+    @rule(deployment=st.sampled_from(DEPLOYMENTS))
+    def lose_replica(self, deployment: str) -> None:
+        self.world.serve.lose_replica(deployment)
+        self.has_answered.discard(deployment)
+
+    @rule()
+    def lose_cluster(self) -> None:
+        self.world.serve.lose_everything()
+        self.world.restart()
+        self.has_answered.clear()
+
+    @rule()
+    def quiet_and_right(self) -> None:
+        self.world.settle(check=self.goes_on_answering)
+        for deployment in DEPLOYMENTS:
+            self._check(deployment)
+        seq, starts = self.world.registry.last_change(), len(self.world.serve.starts)
+        self.world.restart()
+        self.world.settle()
+        assert (self.world.registry.last_change(), len(self.world.serve.starts)) == (seq, starts)
+
+    # --- what must hold
+
+    @invariant()
+    def goes_on_answering(self) -> None:
+        for deployment in DEPLOYMENTS:
+            if self.world.serve.answers(deployment) is not None:
+                if deployment not in self.removed:
+                    self.has_answered.add(deployment)
+            else:
+                assert deployment not in self.has_answered, f"{deployment} fell silent"
+
+    def _check(self, deployment: str) -> None:
+        live, answers = self.world.live(deployment), self.world.serve.answers(deployment)
+        assert live == answers, self.world.history()
+        if deployment in self.removed:
+            assert live is None
+            assert deployment not in self.world.serve.names()
+            return
+        open_ones = [row for row in self.world.releases(deployment) if row.ended_at is None]
+        assert len(open_ones) == (live is not None), "nothing is left half-way"
+        expected = self._expected(deployment)
+        if expected is not None:
+            assert live == expected, self.world.history()
+
+    def _expected(self, deployment: str) -> str | None:
+        """The newest match that can start; None where what was live stays."""
+        if deployment in self.pins:
+            pinned = self.pins[deployment]
+            return pinned if self._kind(pinned) == "starts" else None
+        best: tuple[int, int] | None = None
+        order = list(self.tags)
+        for name, (target, tag, priority) in RULES.items():
+            if target != deployment or name in self.paused:
+                continue
+            for age, envelope_id in enumerate(order):
+                if tag in self.tags[envelope_id] and self._kind(envelope_id) == "starts":
+                    best = max(best or (priority, age), (priority, age))
+        return order[best[1]] if best else None
+
+    def _kind(self, envelope_id: str) -> Kind:
+        return self.world.serve.behaviours[envelope_id].kind
+
+    def _apply(self, deployment: str) -> None:
+        config = {"start_timeout_s": TIMEOUT_S, "max_queue": self.config[deployment]}
+        self.world.apply(deployments={deployment: config})
+        self.removed.discard(deployment)
+
+    def _put_rule(self, name: str) -> None:
+        deployment, tag, priority = RULES[name]
+        self.world.apply(
+            rules={
+                name: {
+                    "query": f"tags.{tag} = 'yes'",
+                    "deploy_to": deployment,
+                    "priority": priority,
+                    "paused": name in self.paused,
+                }
+            }
+        )
+        # A rule to a removed deployment changes nothing about it.
+
+
+def test_histories_converge(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    template = tmp_path / "template.db"
+    open_registry(f"sqlite:///{template}").close()
+    Histories.template = template
+    run_state_machine_as_test(
+        Histories,
+        settings=settings(
+            max_examples=25,
+            stateful_step_count=30,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
