@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -45,17 +45,20 @@ def runtime_requirements(
     versions, edges = close(wanted, here)
     clashes = [edge for edge in edges if edge.clashes_with(pins)]
     extras: dict[str, set[str]] = {canonicalize_name(root.name): root.extras for root in wanted}
-    fixed = set(extras)
+    fixed = extras.keys() - set(_STORE_DISTRIBUTIONS)
     _check_roots(fixed, pins, versions)
     if final := [edge for edge in clashes if edge.requirer in fixed]:
         raise DependencyError(_explain(final, pins, versions))
     free = {edge.requirer for edge in clashes}
     lines = []
     for name, version in versions.items():
-        if name == OWN_DISTRIBUTION or name in free or (name in pins and name not in extras):
-            continue
         chosen = f"[{','.join(sorted(extras[name]))}]" if extras.get(name) else ""
-        lines.append(f"{name}{chosen}=={version}")
+        if name == OWN_DISTRIBUTION or (name in pins and name not in fixed):
+            continue
+        if name not in free:
+            lines.append(f"{name}{chosen}=={version}")
+        elif name in extras:
+            lines.append(f"{name}{chosen}")
     return tuple(lines)
 
 
@@ -78,10 +81,10 @@ def check_python(*, locked: str, running: str) -> None:
     Raises DependencyError with the remedy.
     """
     if locked.split(".")[:2] != running.split(".")[:2]:
-        minor = ".".join(locked.split(".")[:2])
+        minor, here = (".".join(version.split(".")[:2]) for version in (locked, running))
         raise DependencyError(
             f"the model was saved with Python {locked}, and this node runs Python {running}: serve "
-            f"it on a cluster of Python {minor}, or set image_uri to an image that has it"
+            f"it on a cluster of Python {minor}, or save it with Python {here}"
         )
 
 
@@ -94,8 +97,8 @@ def _check_present(wanted: Sequence[Requirement], here: Installed) -> None:
         )
 
 
-def _check_roots(fixed: set[str], pins: dict[str, str], versions: dict[str, str]) -> None:
-    for name in sorted(fixed & pins.keys()):
+def _check_roots(fixed: Collection[str], pins: dict[str, str], versions: dict[str, str]) -> None:
+    for name in sorted(set(fixed) & pins.keys()):
         if pins[name] != versions[name]:
             raise DependencyError(
                 f"the model needs {name}=={pins[name]}, the cluster runs {name} {versions[name]}, "
@@ -110,5 +113,5 @@ def _explain(edges: Sequence[Edge], pins: dict[str, str], versions: dict[str, st
         f"{versions[edge.requirer]} needs {edge.required}{edge.requirement.specifier}"
         for edge in edges
     ]
-    remedy = "save the model with a version that both accept, or give the deployment an image_uri"
+    remedy = "save the model with a version that both accept, or serve it on a cluster of another"
     return "; ".join(sorted(set(sides))) + f": {remedy}"

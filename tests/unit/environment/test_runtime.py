@@ -1,6 +1,9 @@
+from importlib import metadata
+from pathlib import Path
+
 import pytest
 
-from envelope.capture.installed import installed
+from envelope.capture.installed import Installed, InstalledDistribution, installed
 from envelope.environment import check_python, runtime_requirements, runtime_roots, runtime_version
 from envelope.errors import DependencyError
 from envelope.manifest import Package
@@ -60,7 +63,7 @@ def test_runtime_requirements(cluster, pins, lines):
     [
         pytest.param(
             {"wire": "3.19"},
-            ["the model needs wire==3.19", "engine 2.60.0 needs wire<9,>=3.20.3", "image_uri"],
+            ["the model needs wire==3.19", "engine 2.60.0 needs wire<9,>=3.20.3", "save the model"],
             id="a requirement of the engine",
         ),
         pytest.param(
@@ -74,6 +77,29 @@ def test_a_conflict_names_both_sides(cluster, pins, words):
     with pytest.raises(DependencyError) as caught:
         runtime_requirements(lock(**pins), roots=["engine[serve]"])
     assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize(
+    "pins, lines",
+    [
+        pytest.param({}, ["fsspec==2026.9", "s3fs==2026.9"], id="the cluster's"),
+        pytest.param({"fsspec": "2024.6"}, ["s3fs"], id="another fsspec: whichever s3fs fits it"),
+        pytest.param({"s3fs": "2024.6", "fsspec": "2024.6"}, [], id="the model's own"),
+    ],
+)
+def test_a_filesystem_of_the_store_gives_way_to_the_lock(pins, lines):
+    here = Installed(
+        {
+            "s3fs": described("s3fs", "2026.9", "fsspec==2026.9"),
+            "fsspec": described("fsspec", "2026.9"),
+        }
+    )
+    assert list(runtime_requirements(lock(**pins), roots=["s3fs"], here=here)) == lines
+
+
+def described(name, version, *requires):
+    head = "\n".join(f"Requires-Dist: {line}" for line in requires)
+    return InstalledDistribution(name, version, metadata.PathDistribution(Path("/")), head)
 
 
 def test_a_runtime_that_is_not_installed_is_an_error():
@@ -105,7 +131,9 @@ def test_store_filesystems_of_the_node_are_part_of_the_runtime(site):
     ],
 )
 def test_another_python_minor_is_refused_with_the_remedy(locked, running):
-    with pytest.raises(DependencyError, match=f"Python {locked}.*runs Python {running}.*image_uri"):
+    with pytest.raises(
+        DependencyError, match=f"Python {locked}.*runs Python {running}.*save it with"
+    ):
         check_python(locked=locked, running=running)
 
 
