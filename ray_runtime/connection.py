@@ -57,6 +57,13 @@ def connect(settings: Settings) -> None:
             raise ClusterError(_why(exc, address)) from exc
 
 
+def disconnect() -> None:
+    """Leave the cluster, also one that is gone; `connect` then joins the one there is by then."""
+    import ray
+
+    ray.shutdown()
+
+
 def driver_environment(home: Home | None) -> dict[str, str]:
     """Return the variables that a driver needs. home: whose cluster it is, None for another's."""
     return NODE_FLAGS | (token_flags(home.token) if home is not None else {})
