@@ -62,7 +62,11 @@ def open_registry(
     Raises StorageError when it cannot be used as it is, ConfigError for a URL that is no registry.
     """
     database = open_database(url, busy_timeout_s=busy_timeout_s, clock=clock)
-    migrate.ensure_current(database)
+    try:
+        migrate.ensure_current(database)
+    except BaseException:
+        database.engine.dispose()
+        raise
     return Registry(database)
 
 

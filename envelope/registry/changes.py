@@ -141,7 +141,9 @@ class Waiter:
                     pass
             return True
         except psycopg.Error as exc:
-            self._listening = None  # connect again at the next call
+            if self._listening is not None:
+                self._listening.close()
+                self._listening = None  # connect again at the next call
             raise StorageError(
                 f"registry {self._database.name} stopped telling of changes ({exc}); try again"
             ) from exc

@@ -19,6 +19,7 @@ from sqlalchemy.exc import (
     DBAPIError,
     IntegrityError,
     NoSuchModuleError,
+    OperationalError,
     SQLAlchemyError,
 )
 from sqlalchemy.exc import (
@@ -226,7 +227,7 @@ def storage_error(exc: SQLAlchemyError, name: str, busy_timeout_s: float) -> Sto
         return StorageError(f"registry {name} cannot be opened; check that its folder exists")
     if "malformed" in said or "not a database" in said:
         return StorageError(f"registry {name} is damaged ({said}); restore it from a backup")
-    if sqlstate is None and cause is not None and type(cause).__name__ == "OperationalError":
+    if sqlstate is None and isinstance(exc, OperationalError) and "sqlite" not in name:
         return StorageError(
             f"registry {name} cannot be reached: {said}; check that the server runs and "
             "ENVELOPE_REGISTRY is right, then try again"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, insert, select
+from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from envelope.errors import ConfigError, EnvelopeError, ModelNotFound
@@ -16,9 +16,8 @@ from envelope.manifest import Manifest
 from envelope.registry import facts
 from envelope.registry.changes import Writer, writing
 from envelope.registry.engine import Database
-from envelope.registry.order import Position, newest_first
-from envelope.registry.query.sql import to_sql
 from envelope.registry.query.tree import Query
+from envelope.registry.search import Position, Search, begin
 from envelope.registry.tables import envelopes, functions, tag_changes, tags
 from envelope.registry.tags import change_tags, check_tags
 from envelope.registry.text import MAX_VALUE_BYTES, check_key, check_text
@@ -178,17 +177,15 @@ def find(
     database: Database, query: Query, *, as_of: datetime | None, limit: int | None
 ) -> Iterator[EnvelopeRow]:
     """Matching envelopes, newest first, read in pages as the iterator is used."""
-    condition = to_sql(query, as_of=as_of)
-    if as_of is not None:
-        condition = and_(envelopes.c.created_at <= as_of, condition)
+    search: Search | None = None
     after: Position | None = None
-    left = limit
-    size = FIRST_PAGE
+    left, size = limit, FIRST_PAGE
     while left is None or left > 0:
         wanted = size if left is None else min(size, left)
-        page = newest_first(select(envelopes).where(condition), after).limit(wanted)
         with database.reading() as connection:
-            found = _complete(connection, connection.execute(page).all(), as_of=as_of)
+            search = search or begin(connection, query, as_of)
+            rows = connection.execute(search.page(after, wanted)).all()
+            found = _complete(connection, rows, as_of=as_of)
         yield from found
         if len(found) < wanted:
             return

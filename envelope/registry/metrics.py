@@ -14,9 +14,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from envelope.errors import ConfigError
 from envelope.registry.changes import Writer
 from envelope.registry.engine import Database
-from envelope.registry.order import Position, newest_first
-from envelope.registry.query.sql import to_sql
 from envelope.registry.query.tree import Query
+from envelope.registry.search import Position, Search, begin
 from envelope.registry.tables import envelopes, metric_points, metrics_latest
 from envelope.registry.text import check_key
 
@@ -111,11 +110,12 @@ def find_points(
 
     Read in pages as the iterator is used.
     """
+    search: Search | None = None
     after: Position | None = None
     while True:
-        page = newest_first(select(envelopes.c.created_at, envelopes.c.id), after).limit(PAGE)
         with database.reading() as connection:
-            found = connection.execute(page.where(to_sql(query))).all()
+            search = search or begin(connection, query, as_of=None)
+            found = connection.execute(search.page(after, PAGE)).all()
             rows = connection.execute(_points_of([row.id for row in found], names)).all()
         yield from map(_point, rows)
         if len(found) < PAGE:

@@ -217,7 +217,7 @@ def test_metric_names_and_times_are_checked(registry: Registry) -> None:
     one = save(registry)
     with pytest.raises(ConfigError, match="the metric name 'a\\\\x00' holds a NUL"):
         registry.log_metrics(one, {"a\0": 1}, actor="bob")
-    with pytest.raises(ConfigError, match="the time of a metric, .* has no time zone"):
+    with pytest.raises(ConfigError, match=r"the time of a metric, .* has no time zone"):
         registry.log_metrics(one, {"a": 1}, actor="bob", at=datetime(2026, 1, 1))
     assert registry.metrics(one) == []
 

@@ -26,7 +26,7 @@ from envelope.registry.query.tree import (
 )
 from envelope.registry.query.versions import version_key
 
-COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
+COMPARE: Mapping[str, Callable[[Any, Any], Any]] = {  # of SQL columns too, which answer with SQL
     "=": operator.eq,
     "!=": operator.ne,
     "<": operator.lt,
@@ -88,8 +88,8 @@ def _compares(key: Key, name: str, found: Value | None, wanted: Value) -> bool:
         return False
     if key.source == "version" and name not in ("=", "!="):
         found, wanted = version_key(str(found)) or "", version_key(str(wanted)) or ""
-        return bool(found) and COMPARE[name](found, wanted)
-    return COMPARE[name](found, wanted)
+        return bool(found) and bool(COMPARE[name](found, wanted))
+    return bool(COMPARE[name](found, wanted))
 
 
 def _same_type(found: Value | None, wanted: Value) -> bool:

@@ -114,6 +114,8 @@ def _unexpected(token: Token, expected: Collection[str]) -> str:
     wanted = words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
     if token.type == "$END":
         return f"the query ends too early; expected {wanted}"
+    if token.type == "RPAR" and "$END" in expected:
+        return "this ) closes nothing; remove it, or add a ( before"
     hint = _hint(token, expected)
     return f"unexpected {_shown(token)}; expected {wanted}{hint}"
 

@@ -58,23 +58,23 @@ def to_sql(query: Query, *, as_of: datetime | None = None) -> Condition:
     as_of: tags, metrics, functions and proofs as they were known then. The envelopes registered
     later are not left out here: `find` does that.
     """
-    return true() if query.root is None else _condition(query.root, as_of)
+    return true() if query.root is None else condition_of(query.root, as_of)
 
 
-def _condition(node: Node, as_of: datetime | None) -> Condition:
+def condition_of(node: Node, as_of: datetime | None = None) -> Condition:
+    """The condition of one part of a query."""
     match node:
         case And(terms=terms):
-            return and_(*(_condition(term, as_of) for term in terms))
+            return and_(*(condition_of(term, as_of) for term in terms))
         case Or(terms=terms):
-            return or_(*(_condition(term, as_of) for term in terms))
+            return or_(*(condition_of(term, as_of) for term in terms))
         case Not(term=term):
-            return not_(_condition(term, as_of))
+            return not_(condition_of(term, as_of))
         case _:
-            return leaf_condition(node, as_of)
+            return _leaf(node, as_of)
 
 
-def leaf_condition(leaf: Leaf, as_of: datetime | None = None) -> Condition:
-    """The condition of one comparison."""
+def _leaf(leaf: Leaf, as_of: datetime | None) -> Condition:
     key = leaf.key
     match key.source:
         case "tag":
@@ -100,7 +100,7 @@ def _on_column(leaf: Leaf) -> OnColumn:
     """What the comparison says about a column of its own type that is never NULL."""
     match leaf:
         case Compare(operator=operator, value=value):
-            return lambda column: COMPARE[operator](column, value)  # type: ignore[return-value]  # SQLAlchemy overloads the operators
+            return lambda column: COMPARE[operator](column, value)
         case In(values=values, is_negated=True):
             return lambda column: column.not_in(values)
         case In(values=values):
