@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import statistics
+import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -34,7 +35,10 @@ if TYPE_CHECKING:
     from envelope.schema.types import FunctionSchema
 
 SAMPLE_ROWS = 5
-PROOF_ROWS = 16  # distinct rows; the proof needs 8
+PROOF_ROWS = 200  # to choose from: the proof takes up to 16 that differ
+PROOF_CALLS = 22  # of the proof with 16 rows
+ANNOUNCED_S = 1.0  # what takes longer is told
+MAX_PROOF_S = 300.0  # a function that is slower than that is not tried row by row
 OUTPUT_ROWS = 1000  # to infer the output from, and for its statistics
 WIDER_ROWS = (100, OUTPUT_ROWS)  # tried in turn when a function fails on fewer rows
 QUICK_S = 0.05  # a sample call that takes longer is not repeated on more rows
@@ -106,10 +110,11 @@ def try_function(target: Target, example: Example) -> Trial:
     checker = compile_checker(schema, function=target.call)
     with _explained(target, "answers something else than its schema says"):
         checker.check_output(output)
-    proof = _prove(target, checker, arguments)
+    proof = _prove(target, checker, arguments, call_ms)
     if proof.is_row_wise:
         checker = compile_checker(schema, function=target.call, row_wise=True)
-    sample, reason = _sample(target, checker, few, example)
+    kept = _answered(target, checker, few)
+    sample, reason = _sample(kept, example)
     return Trial(
         schema=schema,
         row_wise=proof,
@@ -117,7 +122,8 @@ def try_function(target: Target, example: Example) -> Trial:
         sample=sample,
         no_sample_reason=reason,
         call_ms=call_ms,
-        is_deterministic=_is_deterministic(target, checker, few),
+        # The proof makes every call twice.
+        is_deterministic=proof.is_row_wise or _is_repeated(target, checker, kept),
     )
 
 
@@ -186,37 +192,51 @@ def _with_true_output(
     return schema
 
 
-def _prove(target: Target, checker: Checker, arguments: Mapping[str, Any]) -> RowWise:
+def _prove(
+    target: Target, checker: Checker, arguments: Mapping[str, Any], call_ms: float
+) -> RowWise:
     if not checker.takes_one_frame:
         return RowWise(is_row_wise=False, reason="it does not take one DataFrame")
+    expected_s = PROOF_CALLS * call_ms / 1000
+    if expected_s > MAX_PROOF_S:
+        reason = f"not tried: one call takes {call_ms / 1000:.0f} s, the proof makes {PROOF_CALLS}"
+        return RowWise(is_row_wise=False, reason=reason)
+    if expected_s > ANNOUNCED_S:
+        print(
+            f"trying {target.name} on its example: about {PROOF_CALLS} calls, {expected_s:.0f} s",
+            file=sys.stderr,
+        )
     (frame,) = take_rows(arguments, PROOF_ROWS, "spread").values()
     return prove_row_wise(target.call, checker, frame)
 
 
-def _sample(
-    target: Target, checker: Checker, few: Mapping[str, Any], example: Example
-) -> tuple[Sample | None, str | None]:
+def _answered(target: Target, checker: Checker, few: Mapping[str, Any]) -> Sample:
+    """Make the call that HTTP would make: JSON in, checks, function, checks, JSON out."""
+    with _explained(target, "fails on its own example"):
+        body = checker.write_arguments(take_rows(few, row_count(few) or 1))
+        return Sample(input=body, output=_answer(target, checker, body))
+
+
+def _answer(target: Target, checker: Checker, body: Any) -> Any:
+    call = checker.read_value(body)
+    return checker.write_value(_call(target, call.arguments()), call)
+
+
+def _is_repeated(target: Target, checker: Checker, sample: Sample) -> bool:
+    with _explained(target, "fails when it is called again"):
+        again = _answer(target, checker, sample.input)
+    return msgspec.json.encode(again) == msgspec.json.encode(sample.output)  # NaN equals NaN
+
+
+def _sample(sample: Sample, example: Example) -> tuple[Sample | None, str | None]:
+    """Return the sample if it is to be kept, else why not."""
     if example.sensitive:
         return None, SENSITIVE
     if example.sample_rows == 0:
         return None, NOT_WANTED
-    sample = _call_through_checks(target, checker, few)
     if (size_bytes := len(msgspec.json.encode(sample))) > MAX_SAMPLE_BYTES:
         return None, f"it is {size_bytes:,} bytes of JSON, at most {MAX_SAMPLE_BYTES:,} are kept"
     return sample, None
-
-
-def _call_through_checks(target: Target, checker: Checker, arguments: Mapping[str, Any]) -> Sample:
-    """Make the call that HTTP would make: JSON in, checks, function, checks, JSON out."""
-    with _explained(target, "fails on its own example"):
-        body = checker.write_arguments(take_rows(arguments, row_count(arguments) or 1))
-        call = checker.read_value(body)
-        return Sample(input=body, output=checker.write_value(_call(target, call.arguments()), call))
-
-
-def _is_deterministic(target: Target, checker: Checker, few: Mapping[str, Any]) -> bool:
-    first, second = (_call_through_checks(target, checker, few).output for _ in range(2))
-    return msgspec.json.encode(first) == msgspec.json.encode(second)  # NaN equals NaN as JSON
 
 
 def _time_ms(target: Target, few: Mapping[str, Any]) -> float:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -170,6 +171,19 @@ def test_a_function_that_answers_differently_is_noted() -> None:
         return x + next(count)
 
     assert default(save(query_function=drift, api_input=1.0)).is_deterministic is False
+
+
+def test_a_slow_function_is_announced_and_a_very_slow_one_not_proved(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(frame: pd.DataFrame) -> list[float]:
+        time.sleep(0.06)
+        return frame["a"].tolist()
+
+    assert default(save(query_function=slow)).row_wise.is_row_wise
+    assert "trying slow on its example: about 22 calls" in capsys.readouterr().err
+    monkeypatch.setattr("envelope.trial.MAX_PROOF_S", 1.0)
+    assert "not tried: one call takes" in default(save(query_function=slow)).row_wise.reason
 
 
 def test_the_example_is_never_altered() -> None:
