@@ -28,6 +28,8 @@ def frame_type(values: Sequence[pd.DataFrame], where: str) -> t.Frame:
     first = values[0]
     _require_plain_index(first.index, where)
     labels = _column_names(first, where)
+    if not labels:
+        raise SchemaError(f"{where} is a frame that has no columns; give it the columns it is for")
     for other in values[1:]:
         if list(other.columns) != labels or list(other.dtypes) != list(first.dtypes):
             raise SchemaError(

@@ -91,6 +91,8 @@ def _group(value: Any) -> str:
     """Return the name of the family whose function describes such values together."""
     if value is None:
         return "null"
+    if value is pd.NaT or value is pd.NA:
+        return "other"
     if isinstance(value, np.generic):
         return "numpy scalar"
     for kind, group in _FAMILIES:
@@ -175,10 +177,6 @@ def _moment(values: list[Any], where: str) -> t.Type:
 def _pandas_moment(values: list[Any], where: str) -> t.Type:
     members: list[t.Type] = []
     for value in values:
-        if value is pd.NaT:
-            raise SchemaError(
-                f"{where} is NaT, whose type is not known; use None for a missing one"
-            )
         if isinstance(value, pd.Timedelta):
             members.append(t.Duration(unit=value.unit, pandas=True))
         else:
@@ -301,8 +299,10 @@ def _other(values: list[Any], where: str) -> t.Type:
     value = values[0]
     if isinstance(value, pd.Index):
         raise SchemaError(f"{where} is a pandas Index; pass .to_series() or .to_numpy()")
-    if value is pd.NA:
-        raise SchemaError(f"{where} is NA, whose type is not known; use None for a missing value")
+    if value is pd.NA or value is pd.NaT:
+        raise SchemaError(
+            f"{where} is {value}, whose type is not known; use None for a missing one"
+        )
     if isinstance(value, Iterable) and not hasattr(value, "__len__"):
         raise SchemaError(
             f"{where} is a {describe_value(value)}, which can be read once only; make it a list"

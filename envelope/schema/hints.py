@@ -57,11 +57,6 @@ def type_of_hint(hint: Any, examples: Examples, where: str) -> t.Type:
     return _Reader([]).read(hint, examples, where)
 
 
-def is_open(hint: Any) -> bool:
-    """Tell whether the hint itself (not what is inside it) leaves everything to an example."""
-    return hint in _OPEN or hint is np.array or _is_array_like(hint)
-
-
 class _Reader:
     """One walk through a hint. enclosing: paths of the records around this place."""
 
@@ -106,7 +101,7 @@ class _Reader:
             return t.Float(nan=any(value != value for value in plain))
         if hint in _PLAIN:
             return _PLAIN[hint]
-        if is_open(hint):
+        if hint in _OPEN or hint is np.array:
             return _from_examples(hint, examples, where)
         if not isinstance(hint, type):
             return None

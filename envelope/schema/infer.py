@@ -22,7 +22,6 @@ from envelope.schema import types as t
 from envelope.schema.hints import (
     NeedsExample,
     Unresolved,
-    is_open,
     resolved_hints,
     type_of_hint,
 )
@@ -245,10 +244,13 @@ def _parameter(
         raise SchemaError(
             f"{where} has no annotation and no example; annotate it, or give one in api_input"
         )
-    if has_default and not has_example and is_open(hint):
-        return None
     seen = [examples[parameter.name]] if has_example else []
-    kind = type_of_hint(hint, seen, where)
+    try:
+        kind = type_of_hint(hint, seen, where)
+    except NeedsExample:
+        if has_default:
+            return None
+        raise
     if parameter.default is None and not isinstance(kind, t.Maybe | t.Null | t.Anything):
         kind = t.Maybe(kind)  # `x: int = None` means that None may be passed
     default = parameter.default if has_default else msgspec.UNSET

@@ -67,7 +67,7 @@ def _answer(schema: t.FunctionSchema, writer: _Writer, *, row_wise: bool) -> Sch
         if row_wise:
             forms.insert(0, writer.row(schema.output))
         return _with_definitions({"anyOf": forms}, writer)
-    if row_wise:
+    if row_wise and "items" in whole:  # an array of any rank holds its own parts already
         return _with_definitions({"anyOf": [whole["items"], whole]}, writer)
     return _with_definitions(whole, writer)
 
