@@ -214,7 +214,7 @@ _GIT_COMMANDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GitQuery:
     """git's answers on their way: started together, collected within one limit."""
 
@@ -229,6 +229,7 @@ class GitQuery:
         environ = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
         environ["LC_ALL"] = "C"
         processes: dict[str, subprocess.Popen[str]] = {}
+        fault: str | None = None
         try:
             for name, arguments in _GIT_COMMANDS.items():
                 processes[name] = subprocess.Popen(
@@ -242,10 +243,9 @@ class GitQuery:
                     errors="replace",
                 )
         except OSError as exc:
-            return cls(
-                processes, limit_s, time.monotonic(), fault=f"git cannot be run: {exc.strerror}"
-            )
-        return cls(processes, limit_s, time.monotonic() + limit_s)
+            fault, limit_s = f"git cannot be run: {exc.strerror}", 0.0
+        deadline = time.monotonic() + limit_s
+        return cls(processes=processes, limit_s=limit_s, deadline=deadline, fault=fault)
 
     def finish(self) -> dict[str, Any]:
         """Collect what has been answered by the deadline; kill the rest."""

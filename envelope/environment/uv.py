@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import subprocess
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -112,12 +115,13 @@ def run_uv(
         text=True,
         errors="replace",
         pass_fds=tuple(keep_open),
+        start_new_session=True,  # so that the compilers that it starts can be ended with it
     ) as process:
         late = threading.Event()
 
         def stop() -> None:
             late.set()
-            process.kill()
+            _end(process)
 
         timer = threading.Timer(timeout_s, stop)
         timer.start()
@@ -129,7 +133,7 @@ def run_uv(
                 log(said)
             status = process.wait()
         except BaseException:
-            process.kill()
+            _end(process)
             raise
         finally:
             timer.cancel()
@@ -137,3 +141,12 @@ def run_uv(
         raise EnvironmentBuildError(f"{what}: uv took longer than {timeout_s:g} s", lines)
     if status != 0:
         raise EnvironmentBuildError(f"{what}: uv failed with status {status}", lines)
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End uv and what it started: a child that lives on would keep its output open."""
+    if sys.platform == "win32":
+        process.kill()
+    else:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)

@@ -215,8 +215,16 @@ def wait_for(condition, timeout_s: float = 30) -> None:
         time.sleep(0.02)
 
 
-def test_a_uv_that_hangs_is_ended(wheels, tmp_path, monkeypatch):
-    monkeypatch.setattr(uv, "find_uv", lambda: script(tmp_path, "echo working; exec sleep 60"))
+@pytest.mark.parametrize(
+    "hangs",
+    [
+        pytest.param("exec sleep 60", id="itself"),
+        pytest.param("sleep 60 & wait", id="in a child, as when a package is compiled"),
+    ],
+)
+def test_a_uv_that_hangs_is_ended(wheels, tmp_path, monkeypatch, hangs):
+    hanging = script(tmp_path, f"echo working; {hangs}")
+    monkeypatch.setattr(uv, "find_uv", lambda: hanging)
     with pytest.raises(EnvironmentBuildError, match=r"took longer than(.|\n)*working"):
         build_environment(spec("beta==1.0"), tmp_path / "envs", timeout_s=0.1)
 
