@@ -17,7 +17,7 @@ import msgspec
 from ulid import ULID
 
 from envelope.errors import IntegrityError, StorageError
-from envelope.store import Folder
+from envelope.folder import Folder
 
 if TYPE_CHECKING:
     import pandas as pd

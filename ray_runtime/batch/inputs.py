@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from envelope.config import BatchInput
 from envelope.errors import ConfigError, SchemaError
-from envelope.store import Folder
+from envelope.folder import Folder
 from envelope.tables import POINTER, current_batch
 from ray_runtime.batch.plan import InputFile, RowGroup
 from ray_runtime.batch.reading import (

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from ulid import ULID
 
 from envelope.errors import EnvelopeError
-from envelope.store import Folder
+from envelope.folder import Folder
 from envelope.tables import check_output_folder, current_batch, new_batch_id, publish_batch
 
 RECORD = "batch.json"

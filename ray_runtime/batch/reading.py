@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from envelope.errors import SchemaError, StorageError
-from envelope.store import Folder
+from envelope.folder import Folder
 from ray_runtime.batch.plan import MIB, Part, Slice
 
 Format = Literal["parquet", "csv"]

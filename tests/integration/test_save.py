@@ -435,7 +435,7 @@ def test_a_disk_that_fills_up_half_way_saves_nothing(
         real(fd)
 
     with monkeypatch.context() as patch:
-        patch.setattr("envelope.store.os.fsync", fills_up)
+        patch.setattr("envelope.folder.os.fsync", fills_up)
         try:
             save(query_function="predict", model=MODEL, tags={"second": "yes"})
         except StorageError as exc:

@@ -96,6 +96,7 @@ def test_a_blob_larger_than_memory_limits_streams(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("envelope.store.IN_MEMORY_BYTES", 1000)
+    monkeypatch.setattr("envelope.folder.IN_MEMORY_BYTES", 1000)
     data = os.urandom(6_000_000)  # more than one part of an S3 multipart upload
     assert store.get_blob(store.put_blob(data)) == data
 

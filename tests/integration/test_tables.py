@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from envelope.errors import IntegrityError, StorageError
-from envelope.store import Folder
+from envelope.folder import Folder
 from envelope.tables import (
     check_output_folder,
     current_batch,
