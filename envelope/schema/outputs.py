@@ -245,7 +245,7 @@ def frame_columns(codec: FrameCodec, value: Any, path: Path, faults: Faults) -> 
     example was a frame.
     """
     if isinstance(value, pd.Series) and len(codec.codecs) == 1:
-        value = value.to_frame()
+        value = value.to_frame(codec.names[0])
     if isinstance(value, np.ndarray) and value.ndim in (1, 2):
         value = pd.DataFrame(value.reshape(len(value), -1))
         if value.shape[1] == len(codec.names):

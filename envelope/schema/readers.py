@@ -342,17 +342,27 @@ def array_reader(kind: t.Array, compiler: Compiler) -> Reader:
             at = _place_path(path, value.shape)
             flat = read_array(codec, pd.Series(value.ravel()), at, faults)
             return flat if flat is BAD else flat.reshape(value.shape)
+        if rank(kind) and _sequence(value) is None:
+            return faults.add_value(path, expected, value)
         cells: list[Any] = []
         before = len(faults.found)
-        shape = _walk(value, path, faults, codec.read, cells, expected, rank(kind))
+        shape = _walk(value, path, faults, codec.read, cells, rank(kind))
         if shape is None or len(faults.found) > before:
             return BAD
         if not _has_shape(shape, kind.shape):
             got = " x ".join(map(str, shape)) or "no dimension"
             return faults.add(path, expected, f"array of {got}")
-        return codec.build(cells).reshape(shape)
+        return codec.build(cells).reshape(_filled(shape, kind.shape))
 
     return read
+
+
+def _filled(shape: tuple[int, ...], expected: tuple[int | None, ...] | None) -> tuple[int, ...]:
+    """Return the shape with the lengths that an empty list leaves unsaid."""
+    if expected is None or 0 not in shape:
+        return shape
+    said = shape.index(0) + 1
+    return (*shape[:said], *(length or 0 for length in expected[said:]))
 
 
 def _place_path(path: Path, shape: tuple[int, ...]) -> Callable[[int], Path]:
@@ -395,21 +405,20 @@ def _walk(
     faults: Faults,
     read: Reader,
     cells: list[Any],
-    expected: str,
     depth: int | None,
 ) -> tuple[int, ...] | None:
     """Append the elements of nested lists and return their shape; None after a fault."""
     items = None if depth == 0 else _sequence(value)
     if items is None:
         if depth:
-            faults.add_value(path, expected, value)
+            faults.add_value(path, "list", value)
             return None
         cells.append(read(value, path, faults))
         return ()
     below = None if depth is None else depth - 1
     shape: tuple[int, ...] | None = None
     for place, item in enumerate(items):
-        found = _walk(item, (path, place), faults, read, cells, expected, below)
+        found = _walk(item, (path, place), faults, read, cells, below)
         if found is None:
             shape = shape or ()
         elif shape is None:

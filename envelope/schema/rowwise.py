@@ -21,6 +21,7 @@ from envelope.schema.checks import Checker
 
 LEAST_ROWS = 8  # fewer rows agree by chance too easily
 MOST_ROWS = 16  # a slow model is called once per row
+MOST_LOOKED_AT = 1000  # of a large sample, for rows that differ
 # How far apart outputs of one row may be: linear models and networks sum in another order when they
 # see more rows at once; measured 1e-16 to 5e-15 in float64.
 TOLERANCE = {16: 1e-3, 32: 1e-5, 64: 1e-9}
@@ -41,7 +42,7 @@ class _Trial:
 def prove_row_wise(call: Callable[..., Any], checker: Checker, api_input: Any) -> RowWise:
     """Try a function on its sample and return whether it answers row by row, and how that is known.
 
-    call: the function, by keyword. api_input: the example frame, any number of rows.
+    call: the function, by keyword. api_input: the example frame of any length, or a dict of it.
     """
     schema = checker.schema
     if schema.one_frame is None:
@@ -50,7 +51,10 @@ def prove_row_wise(call: Callable[..., Any], checker: Checker, api_input: Any) -
         return RowWise(is_row_wise=False, reason="it returns one output per call, not one per row")
     if schema.one_frame.library == "arrow":
         return RowWise(is_row_wise=False, reason="it takes an Arrow table, which is one call")
-    frame = checker.read_arguments((api_input,), {}).arguments()[schema.parameters[0].name]
+    if isinstance(api_input, dict):
+        api_input = next(iter(api_input.values()))
+    few = api_input.iloc[_spread(len(api_input), MOST_LOOKED_AT)]
+    frame = checker.read_arguments((few,), {}).arguments()[schema.parameters[0].name]
     places = _distinct_rows(frame, checker)
     if len(places) < LEAST_ROWS:
         more = LEAST_ROWS - len(places)
@@ -77,17 +81,22 @@ def _is_per_row(kind: t.Type | None) -> bool:
     return isinstance(kind, t.SeriesOf | t.ListOf | t.Frame)
 
 
+def _spread(count: int, most: int) -> list[int]:
+    """Return up to `most` of the places 0..count-1, evenly spread, the ends among them."""
+    if count <= most:
+        return list(range(count))
+    return [int(place) for place in np.linspace(0, count - 1, most)]
+
+
 def _distinct_rows(frame: pd.DataFrame, checker: Checker) -> list[int]:
     """Return the places of up to MOST_ROWS rows that differ, spread over the sample."""
-    few = frame if len(frame) <= 1000 else frame.iloc[:: len(frame) // 1000]
-    step = 1 if few is frame else len(frame) // 1000
-    body = checker.write_arguments({checker.schema.parameters[0].name: few})
     seen: dict[bytes, int] = {}
-    for place, row in enumerate(body):
-        seen.setdefault(msgspec.json.encode(row), place * step)
+    for place, row in enumerate(
+        checker.write_arguments({checker.schema.parameters[0].name: frame})
+    ):
+        seen.setdefault(msgspec.json.encode(row), place)
     places = list(seen.values())
-    spread = np.linspace(0, len(places) - 1, min(len(places), MOST_ROWS)).astype(int)
-    return [places[place] for place in spread]
+    return [places[place] for place in _spread(len(places), MOST_ROWS)]
 
 
 def _worst_difference(call: Callable[..., Any], checker: Checker, rows: pd.DataFrame) -> float:
