@@ -107,6 +107,17 @@ def test_apply_refuses_all_or_nothing_and_names_every_fault(registry: Registry) 
     assert registry.last_change() == 0
 
 
+def test_every_version_of_a_config_can_be_read(registry: Registry) -> None:
+    registry.apply_state(STATE, actor="ann")
+    two = DeploymentConfig(num_replicas=2)
+    registry.apply_state(DesiredState(deployments={"ltv": two}), actor="ann")
+    assert registry.deployment_config("ltv", 1) == DeploymentConfig()
+    assert registry.deployment_config("ltv", 2) == two
+    for name, version in (("ltv", 3), ("other", 1)):
+        with pytest.raises(ConfigError, match=f"'{name}' never had config version {version}"):
+            registry.deployment_config(name, version)
+
+
 def test_deploy_by_hand_pins_and_records_a_release(registry: Registry) -> None:
     one = save(registry)
     until = datetime.now(UTC) + timedelta(hours=1)

@@ -187,6 +187,15 @@ queries = st.recursive(
 )
 
 
+@pytest.fixture(autouse=True, scope="module")
+def every_beginning() -> Iterator[None]:
+    """With these limits some searches begin with a tag, some with a short list, some walk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("envelope.registry.search.PROBE", 8)
+        patch.setattr("envelope.registry.search.FEW", 12)
+        yield
+
+
 @pytest.fixture(scope="module")
 def both(
     postgres_server: PostgresServer, tmp_path_factory: pytest.TempPathFactory

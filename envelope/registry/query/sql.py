@@ -123,7 +123,12 @@ def _on_number(leaf: Leaf) -> OnColumn:
 
 
 def _related(statement: Select[Any]) -> Condition:
-    return statement.correlate(envelopes).exists()
+    """EXISTS, asked of one envelope after the other, in the order in which they are read.
+
+    PostgreSQL would make a join of it and may begin at the other end: half a million rows of a
+    common tag, 6 s for what takes 1 ms. It leaves a subquery with an OFFSET alone.
+    """
+    return statement.correlate(envelopes).suffix_with("OFFSET 0", dialect="postgresql").exists()
 
 
 def _tag(name: str, on: OnColumn, as_of: datetime | None) -> Condition:
