@@ -11,20 +11,24 @@ from __future__ import annotations
 
 import hashlib
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
 import httpx
 import msgspec
 from ray import serve
+from ray.exceptions import RayError
 from ray.serve.api import RunTarget
+from ray.serve.context import _get_global_client
+from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ServeInstanceDetails
 
 from envelope.config import DeploymentConfig
-from ray_runtime.environments import reason_of
+from envelope.errors import ClusterError
 from ray_runtime.live import ReplicaOptions
+from ray_runtime.reasons import readable_reason
 from ray_runtime.replica import MIDDLEWARE_PATH, MIDDLEWARE_VARIABLE, Replica
 
 Status: TypeAlias = Literal["starting", "running", "failed", "unhealthy", "deleting"]
@@ -35,8 +39,6 @@ DRAIN_S = 45.0  # Serve keeps an old replica reachable for 30 s before it waits 
 HEALTH_PERIOD_S = 5.0
 HEALTH_TIMEOUT_S = 30.0
 ANSWER_TIMEOUT_S = 2.0
-REASON_LINES = 12
-REASON_CHARACTERS = 2000
 
 _STATUSES: Mapping[str, Status] = {
     "NOT_STARTED": "starting",
@@ -73,7 +75,7 @@ class ObservedApp:
 
     status: "failed" can mean that an older replica still answers. message: why, for people.
     version: `version_of` of the spec that was applied last; None for applications not ours.
-    replicas: how many are running.
+    replicas: how many are running. target_replicas: how many should.
     """
 
     name: str
@@ -81,29 +83,36 @@ class ObservedApp:
     message: str
     version: str | None
     replicas: int = 0
+    target_replicas: int = 0
 
 
 def deploy(specs: Sequence[AppSpec]) -> None:
     """Ask Serve to run these applications, and return. Those that run already are not touched.
 
-    Raises what Ray raises when Serve cannot be reached.
+    Raises ClusterError when Serve cannot be reached.
     """
     if not specs:
         return
-    serve.run_many(
-        [
-            RunTarget(_application(spec), name=spec.deployment, route_prefix=f"/{spec.deployment}")
-            for spec in specs
-        ],
-        wait_for_ingress_deployment_creation=False,
-        wait_for_applications_running=False,
-    )
+    targets = [
+        RunTarget(_application(spec), name=spec.deployment, route_prefix=f"/{spec.deployment}")
+        for spec in specs
+    ]
+    with _reaching_serve():
+        serve.run_many(
+            targets,
+            wait_for_ingress_deployment_creation=False,
+            wait_for_applications_running=False,
+        )
 
 
 def delete(names: Sequence[str]) -> None:
-    """Ask Serve to drain and remove applications, and return. Unknown names are no error."""
-    for name in names:
-        serve.delete(name, _blocking=False)
+    """Ask Serve to drain and remove applications, and return. Unknown names are no error.
+
+    Raises ClusterError when Serve cannot be reached.
+    """
+    with _reaching_serve():
+        for name in names:
+            serve.delete(name, _blocking=False)
 
 
 def version_of(spec: AppSpec) -> str:
@@ -126,13 +135,12 @@ def version_of(spec: AppSpec) -> str:
 
 
 def observe() -> dict[str, ObservedApp]:
-    """Return all applications that Serve knows, by name."""
-    from ray.serve.context import _get_global_client
+    """Return all applications that Serve knows, by name.
 
-    client = _get_global_client(raise_if_no_controller_running=False)
-    if client is None:
-        return {}
-    details = ServeInstanceDetails(**client.get_serve_details())
+    Raises ClusterError when Serve cannot be reached, or does not run.
+    """
+    with _reaching_serve():
+        details = ServeInstanceDetails(**_get_global_client().get_serve_details())
     return {name: _observed(name, app) for name, app in details.applications.items()}
 
 
@@ -144,6 +152,17 @@ def answering(serve_url: str, deployment: str) -> str | None:
         return None
     found: str | None = answer.headers.get("x-envelope-id")
     return found
+
+
+@contextmanager
+def _reaching_serve() -> Iterator[None]:
+    """Say in our words that Serve did not do what it was asked to."""
+    try:
+        yield
+    except (RayError, RayServeException, ConnectionError, TimeoutError) as exc:
+        raise ClusterError(
+            f"Serve cannot be reached: {type(exc).__name__}: {exc}; look with `envelope status`"
+        ) from exc
 
 
 def _application(spec: AppSpec) -> Any:
@@ -201,58 +220,36 @@ def _runtime_env(given: Mapping[str, Any], version: str) -> dict[str, Any]:
     return {**given, "env_vars": variables}
 
 
+def _is_in_place(deployment: Any) -> bool:
+    """Whether all of the new version runs. Serve goes on updating until the old one has drained.
+
+    With a surge, old replicas run for as long as new ones start: none starting, none is old.
+    """
+    states = [replica.state.value for replica in deployment.replicas]
+    running = states.count("RUNNING")
+    stopping = states.count("STOPPING")
+    return running == deployment.target_num_replicas and running + stopping == len(states)
+
+
 def _observed(name: str, app: Any) -> ObservedApp:
     deployments = list(app.deployments.values())
     messages = [one.message for one in deployments if one.message] or [app.message]
-    version, running = None, 0
+    version, running, target = None, 0, 0
     for one in deployments:
         options = one.deployment_config.ray_actor_options
         runtime_env = getattr(options, "runtime_env", None) or {}
         version = runtime_env.get("env_vars", {}).get(VERSION_VARIABLE, version)
         running += sum(replica.state == "RUNNING" for replica in one.replicas)
+        target += one.target_num_replicas
     status = _STATUSES[app.status.value]
+    if status == "starting" and deployments and all(map(_is_in_place, deployments)):
+        status = "running"
     message = "" if status == "running" else readable_reason("\n".join(messages))
-    return ObservedApp(name=name, status=status, message=message, version=version, replicas=running)
-
-
-def readable_reason(text: str) -> str:
-    """Return what a person needs of what Serve says about a start that failed.
-
-    Serve wraps the replica's own error in tracebacks of Ray's workers and of its own; ours is the
-    last exception of the innermost. Anything else is cut to a readable length.
-    """
-    text = _COLOURS.sub("", text)
-    for find in (reason_of, _raised, _runtime_env_failure):
-        reason = find(text)
-        if reason:
-            return _cut(reason)
-    return _cut(text)
-
-
-_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-_EXCEPTION = re.compile(r"^(?:[A-Za-z_][\w.]*\.)?([A-Z]\w*(?:Error|Exception|NotFound)): ", re.M)
-_AFTER = re.compile(r"\n(?:\s*\n)?(?:The above exception|During handling|Traceback \(most recent)")
-
-
-def _raised(text: str) -> str | None:
-    """Return the last exception with its message, without the tracebacks around it."""
-    if "Traceback (most recent call last)" not in text:
-        return None
-    marks = list(_EXCEPTION.finditer(text))
-    if not marks:
-        return None
-    reason = text[marks[-1].start() :]
-    cut = _AFTER.search(reason)
-    return reason[: cut.start()].strip() if cut else reason.strip()
-
-
-def _runtime_env_failure(text: str) -> str | None:
-    _, found, rest = text.partition("Exception when allocating")
-    return rest.partition(":")[2].strip() if found else None
-
-
-def _cut(text: str) -> str:
-    lines = [line.rstrip() for line in text.strip().splitlines() if line.strip()]
-    if len(lines) > REASON_LINES:
-        lines = [*lines[: REASON_LINES - 1], f"... and {len(lines) - REASON_LINES + 1} more lines"]
-    return "\n".join(lines)[:REASON_CHARACTERS]
+    return ObservedApp(
+        name=name,
+        status=status,
+        message=message,
+        version=version,
+        replicas=running,
+        target_replicas=target,
+    )

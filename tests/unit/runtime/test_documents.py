@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import jsonschema
+import pytest
+
+import envelope as me
+from tests.unit.runtime.conftest import Answered, Client, serving
+
+
+def get(envelope: me.Envelope, *paths: str) -> list[Answered]:
+    async def ask(client: Client) -> list[Answered]:
+        return [await client.ask("GET", path) for path in paths]
+
+    return serving(envelope, ask)
+
+
+def test_the_index_says_what_this_is_and_where_to_go(sums: me.Envelope) -> None:
+    index, with_slash = get(sums, "", "/")
+    assert index.json == with_slash.json
+    assert index.json["envelope_id"] == sums.id
+    assert index.json["functions"] == ["predict"]
+    paths = [path.removeprefix("/ltv") for path in index.json["links"].values()]
+    statuses = {answer.status for answer in get(sums, *paths)}
+    assert statuses == {200, 405}  # the two queries take POST
+
+
+def test_model_info_is_the_manifest_without_bytes(sums: me.Envelope) -> None:
+    (info,) = get(sums, "/v0/model_info")
+    function = info.json["functions"]["predict"]
+    assert function["row_wise"]["is_row_wise"]
+    assert function["served"]["called_on"] == "loop"
+    assert function["served"]["shares_calls"]
+    assert function["served"]["sample_replay"]["outcome"] == "equal"
+    assert info.json["release"] == {"id": "release-1"}
+    assert info.json["environment"]["packages"]["pandas"]
+    assert "sha256" not in info.body.decode()
+
+
+@pytest.mark.parametrize("path", ["", "/v0/model_info", "/docs", "/openapi.json"])
+def test_head_answers_as_get_does(sums: me.Envelope, path: str) -> None:
+    async def ask(client: Client) -> list[Answered]:
+        return [await client.ask(method, path) for method in ("HEAD", "GET")]
+
+    head, got = serving(sums, ask)
+    assert head.status == 200
+    assert head.headers == got.headers
+
+
+def test_the_docs_page_needs_nothing_from_elsewhere(sums: me.Envelope) -> None:
+    (page,) = get(sums, "/docs")
+    text = page.body.decode()
+    assert "://" not in text
+    names = re.findall(r'(?:src|href)="([^"]+)"', text)
+    assert len(names) == 4
+    for name, answer in zip(names, get(sums, *(f"/{name}" for name in names)), strict=True):
+        assert answer.status == 200, name
+        assert len(answer.body) > 100
+
+
+class TestOpenApi:
+    @pytest.fixture
+    def document(self, sums: me.Envelope) -> Any:
+        return get(sums, "/openapi.json")[0].json
+
+    def test_describes_every_route(self, document: Any) -> None:
+        assert document["openapi"].startswith("3.1")
+        assert set(document["paths"]) == {
+            "/ltv",
+            "/ltv/v0/query",
+            "/ltv/v0/query/predict",
+            "/ltv/v0/query_bulk",
+            "/ltv/v0/model_info",
+        }
+
+    def test_operation_ids_are_unique(self, document: Any) -> None:
+        ids = [
+            operation["operationId"]
+            for path in document["paths"].values()
+            for operation in path.values()
+            if "operationId" in operation
+        ]
+        assert len(ids) == len(set(ids)) == 3
+
+    def test_the_examples_fit_the_schemas(self, document: Any) -> None:
+        post = document["paths"]["/ltv/v0/query"]["post"]
+        body = post["requestBody"]["content"]["application/json"]
+        answer = post["responses"]["200"]["content"]["application/json"]
+        for content in (body, answer):
+            schema = {**content["schema"], "components": document["components"]}
+            jsonschema.Draft202012Validator(schema).validate(content["example"])
+
+    def test_a_wrong_body_does_not_fit(self, document: Any) -> None:
+        schema = {
+            "$ref": "#/components/schemas/predict.input",
+            "components": document["components"],
+        }
+        checker = jsonschema.Draft202012Validator(schema)
+        assert not checker.is_valid({"x": "one", "y": 2})
+        assert not checker.is_valid({"x": 1})
+
+    def test_no_reference_hangs(self, document: Any) -> None:
+        for reference in _references(document):
+            found = document
+            for key in reference.removeprefix("#/").split("/"):
+                found = found[key]
+
+
+def _references(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        own = [value["$ref"]] if isinstance(value.get("$ref"), str) else []
+        return own + [ref for member in value.values() for ref in _references(member)]
+    if isinstance(value, list):
+        return [ref for member in value for ref in _references(member)]
+    return []

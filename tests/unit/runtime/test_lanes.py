@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import envelope as me
+from ray_runtime.lanes import STRIKES, TOO_SLOW_MS, Lane, Pace, Pool, place_of, threads_for
+from ray_runtime.live import pace_of
+from ray_runtime.protocols.formats import formats_of
+from ray_runtime.protocols.problem import QueueFull, TimedOut
+from tests.unit.runtime.conftest import Answered, Client, as_if_in_a_notebook, frame, serving
+
+
+async def awaited() -> None:
+    """An async function."""
+
+
+@pytest.mark.parametrize(
+    "function, pace, place",
+    [
+        pytest.param(len, Pace(call_ms=0.5), "loop", id="quick"),
+        pytest.param(len, Pace(call_ms=2.5), "threads", id="slow"),
+        pytest.param(len, Pace(call_ms=None), "threads", id="unknown"),
+        pytest.param(len, Pace(call_ms=1.5, is_waiting=True), "threads", id="waits"),
+        pytest.param(awaited, Pace(call_ms=0.1), "awaited", id="async"),
+    ],
+)
+def test_place_of(function: Any, pace: Pace, place: str) -> None:
+    assert place_of(function, pace) == place
+
+
+@pytest.mark.parametrize(
+    "paces, num_cpus, threads",
+    [
+        pytest.param([Pace(call_ms=9)], 0.25, 1, id="a-share-of-a-cpu"),
+        pytest.param([Pace(call_ms=9)], 2.5, 3, id="several"),
+        pytest.param([Pace(call_ms=9), Pace(call_ms=9, is_waiting=True)], 1, 32, id="one-waits"),
+    ],
+)
+def test_threads_for(paces: list[Pace], num_cpus: float, threads: int) -> None:
+    assert threads_for(paces, num_cpus) == threads
+
+
+@pytest.mark.parametrize(
+    "walls, busy, pace",
+    [
+        pytest.param([9.0, 0.01, 0.01], [9.0, 0.01, 0.01], Pace(call_ms=10.0), id="first-is-cold"),
+        pytest.param([0.05, 0.05], [0.001, 0.001], Pace(call_ms=50.0, is_waiting=True), id="waits"),
+        pytest.param([0.0002], [0.0], Pace(call_ms=0.2), id="too-quick-to-tell"),
+    ],
+)
+def test_pace_of(walls: list[float], busy: list[float], pace: Pace) -> None:
+    assert pace_of(walls, busy) == pace
+
+
+class TestPool:
+    def run(self, work: Callable[[Pool], Any], **options: Any) -> Any:
+        async def inside() -> Any:
+            pool = Pool(1, **{"max_queue": 2, "timeout_s": 5.0, **options})
+            try:
+                return await work(pool)
+            finally:
+                pool.close()
+
+        return asyncio.run(inside())
+
+    def test_bounds_what_waits(self) -> None:
+        release = threading.Event()
+
+        async def work(pool: Pool) -> list[int]:
+            running = [
+                asyncio.ensure_future(pool.run(lambda n=n: release.wait(5) and n)) for n in range(3)
+            ]  # type: ignore[misc]
+            await asyncio.sleep(0)
+            with pytest.raises(QueueFull):
+                await pool.run(lambda: 4)
+            release.set()
+            return await asyncio.gather(*running)
+
+        assert self.run(work) == [0, 1, 2]
+
+    def test_a_late_answer_is_a_timeout_and_what_waits_is_dropped(self) -> None:
+        release, ran = threading.Event(), []
+
+        async def work(pool: Pool) -> None:
+            first = asyncio.ensure_future(pool.run(lambda: release.wait(5)))
+            await asyncio.sleep(0)
+            with pytest.raises(TimedOut, match=r"0\.05 s"):
+                await pool.run(lambda: ran.append("second"))
+            with pytest.raises(TimedOut):
+                await first
+            release.set()
+            await asyncio.sleep(0.05)
+            assert ran == []
+            assert await pool.run(lambda: "third") == "third"
+
+        self.run(work, timeout_s=0.05)
+
+
+def slow_model(seconds: float) -> Any:
+    """Twice x, after computing for a while."""
+
+    @as_if_in_a_notebook
+    class Slow:
+        def predict(self, frame):  # type: ignore[no-untyped-def] # its example says it
+            import time
+
+            end = time.perf_counter() + seconds
+            while time.perf_counter() < end:
+                pass
+            return np.asarray(frame["x"] * 2.0)
+
+    return Slow()
+
+
+@pytest.fixture
+def slow(home: Any) -> me.Envelope:
+    return me.save_model(
+        name="slow", model=slow_model(0.02), query_function="predict", api_input=frame()
+    )
+
+
+def test_a_slow_function_leaves_the_loop_free(slow: me.Envelope) -> None:
+    async def conversation(client: Client) -> int:
+        lane = client.live.default
+        assert lane.place == "threads"
+        original, ticks = lane._call, 0
+
+        def slower(**arguments: Any) -> Any:
+            time.sleep(0.5)
+            return original(**arguments)
+
+        lane._call = slower
+        asking = asyncio.ensure_future(client.post("/v0/query", {"x": 1.0, "y": 0.0}))
+        while not asking.done():
+            await asyncio.sleep(0.001)
+            ticks += 1
+        assert (await asking).json == 2.0
+        return ticks
+
+    assert serving(slow, conversation) > 20  # on the loop it would be one
+
+
+def test_a_timeout_is_a_504(slow: me.Envelope) -> None:
+    async def conversation(client: Client) -> Answered:
+        return await client.post("/v0/query", {"x": 1.0, "y": 0.0})
+
+    answer = serving(slow, conversation, timeout_s=0.005)
+    assert answer.status == 504
+    assert "0.005 s" in answer.json["detail"]
+
+
+@pytest.mark.parametrize(
+    "batching, taken",
+    [
+        pytest.param("auto", 3, id="three-wait-to-go-together"),
+        pytest.param("none", 4, id="one-runs-and-three-wait"),
+    ],
+)
+def test_a_full_queue_is_a_429(slow: me.Envelope, batching: str, taken: int) -> None:
+    async def conversation(client: Client) -> list[Answered]:
+        one = {"x": 1.0, "y": 0.0}
+        return await asyncio.gather(*(client.post("/v0/query", one) for _ in range(7)))
+
+    answers = serving(slow, conversation, max_queue=3, batching=batching)
+    assert [answer.status for answer in answers] == [200] * taken + [429] * (7 - taken)
+    assert answers[-1].headers["retry-after"] == "1"
+
+
+def test_large_bodies_are_read_off_the_loop(sums: me.Envelope) -> None:
+    async def conversation(client: Client) -> tuple[set[int], Any]:
+        lane = client.live.default
+        threads: set[int] = set()
+        original = lane._call
+
+        def watched(**arguments: Any) -> Any:
+            threads.add(threading.get_ident())
+            return original(**arguments)
+
+        lane._call = watched
+        body = {"x": [0.5] * 5000, "y": [1.0] * 5000}
+        return threads, (await client.post("/v0/query", body)).json
+
+    threads, output = serving(sums, conversation)
+    assert output == [3.0] * 5000
+    assert threads and threading.get_ident() not in threads
+
+
+def test_a_function_that_turns_slow_is_moved_off_the_loop(sums: me.Envelope) -> None:
+    async def conversation(client: Client) -> list[str]:
+        lane = client.live.default
+        original, places = lane._call, []
+
+        def turned_slow(**arguments: Any) -> Any:
+            time.sleep(1.2 * TOO_SLOW_MS / 1000)
+            return original(**arguments)
+
+        lane._call = turned_slow
+        for _ in range(STRIKES + 1):
+            places.append(lane.place)
+            answer = await client.post("/v0/query", {"x": 1.0, "y": 0.0})
+            assert answer.json == 2.0
+        return places
+
+    assert serving(sums, conversation) == ["loop"] * STRIKES + ["threads"]
+
+
+def test_an_async_function_is_awaited(adding: me.Envelope) -> None:
+    async def add(a: int, b: int) -> int:
+        await asyncio.sleep(0.02)
+        return a + b
+
+    async def conversation(client: Client) -> tuple[list[bytes], float]:
+        known = client.live.default
+        pool = client.live.pool
+
+        class Loaded:
+            name, call = "add", staticmethod(add)
+
+        lane = Lane(
+            Loaded(),  # type: ignore[arg-type]
+            known.checker,
+            pace=Pace(call_ms=20.0),
+            pool=pool,
+            is_shared=False,
+            max_queue=5,
+            timeout_s=1.0,
+        )
+        codec = formats_of(known.checker).chooser()(None, None)
+        began = time.perf_counter()
+        bodies = [b'{"a": %d, "b": 1}' % n for n in range(20)]
+        answers = await asyncio.gather(*(lane.answer(body, codec) for body in bodies))
+        return answers, time.perf_counter() - began
+
+    answers, took_s = serving(adding, conversation)
+    assert answers == [str(n + 1).encode() for n in range(20)]
+    assert took_s < 0.3
