@@ -35,7 +35,7 @@ class AnswerWriter:
         self.frame: FrameCodec | None = None
         self.writer: Reader = _no_output
         if isinstance(self.kind, t.Frame):
-            self.frame = FrameCodec(self.kind, compiler)
+            self.frame = compiler.frame_codec(self.kind)
         if self.kind is not None:
             self.writer = compiler.writer(self.kind)
 

@@ -18,7 +18,7 @@ from envelope.schema import types as t
 from envelope.schema.columns import ColumnCodec, arrow_array, column_codec
 from envelope.schema.example_tables import arrow_from_text
 from envelope.schema.faults import BAD, Faults, collect
-from envelope.schema.frames import FrameCodec
+from envelope.schema.frames import Found, FrameCodec
 from envelope.schema.readers import array_column
 from envelope.schema.scalars import is_null
 from envelope.schema.words import Path, describe
@@ -30,7 +30,7 @@ OUTPUT = "output"  # the column of outputs that are no frame
 
 
 def read_table(codec: FrameCodec, table: pa.Table, path: Path, faults: Faults) -> Any:
-    """Return (form, arrays, number of rows, True) of a table; BAD after faults."""
+    """Return what was `Found` in a table; BAD after faults."""
     before = len(faults.found)
     names = {str(name): place for place, name in enumerate(table.column_names)}
     if len(names) < table.num_columns:
@@ -46,7 +46,9 @@ def read_table(codec: FrameCodec, table: pa.Table, path: Path, faults: Faults) -
         for name in names:
             if name not in codec.places:
                 faults.add((path, name), "no such column", "a value")
-    return BAD if len(faults.found) > before else ("frame", arrays, table.num_rows, True)
+    if len(faults.found) > before:
+        return BAD
+    return Found("frame", table.num_rows, frame=codec.of_arrays(arrays, table.num_rows))
 
 
 def read_column(codec: ColumnCodec, column: pa.ChunkedArray, path: Path, faults: Faults) -> Any:
@@ -205,7 +207,7 @@ def write_table(kind: t.Type, output: Any, compiler: Compiler) -> pa.Table:
         case t.Frame(library="arrow"):
             return found
         case t.Frame():
-            codec = FrameCodec(kind, compiler)
+            codec = compiler.frame_codec(kind)
             arrays = [
                 _written(one, _own(found.iloc[:, place])) for place, one in enumerate(codec.codecs)
             ]

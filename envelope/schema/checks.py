@@ -24,8 +24,8 @@ from envelope.schema.calls import (
 from envelope.schema.columns import NotPlain
 from envelope.schema.compiler import Compiler, ExtraColumns
 from envelope.schema.faults import BAD, Faults, collect
-from envelope.schema.frame_json import MOST_STRUCT_FIELDS, FrameDecoder
-from envelope.schema.frames import FrameCodec
+from envelope.schema.frame_json import frame_decoder
+from envelope.schema.frames import Found, FrameCodec
 from envelope.schema.json_body import parse_json
 from envelope.schema.parameters import ParametersCodec
 
@@ -66,16 +66,16 @@ class Checker:
         self.row_wise = row_wise
         compiler = Compiler(extra_columns=extra_columns, classes=classes_of(function))
         self.takes_one_frame = schema.one_frame is not None
-        self._parameters = ParametersCodec(schema.parameters, compiler)
+        self._names = [parameter.name for parameter in schema.parameters]
         self._frame: FrameCodec | None = None
-        self._decode: Callable[[bytes], Call] = self._decode_parameters
+        self._decode: Callable[[bytes], Call]
         if schema.one_frame is not None:
-            self._frame = FrameCodec(schema.one_frame, compiler)
-            self._name = schema.parameters[0].name
-            if len(self._frame.codecs) <= MOST_STRUCT_FIELDS:
-                self._decode = FrameDecoder(self._frame, self._name).decode
-            else:
-                self._decode = _always_slowly
+            self._name = self._names[0]
+            self._frame = compiler.frame_codec(schema.one_frame)
+            self._decode = frame_decoder(self._frame, self._name)
+        else:
+            self._parameters = ParametersCodec(schema.parameters, compiler)
+            self._decode = self._decode_parameters
         self._answers = AnswerWriter(schema, compiler, row_wise=row_wise)
 
     # -- in ---------------------------------------------------------------------------------------
@@ -109,13 +109,10 @@ class Checker:
     def _frame_call(self, value: Any) -> Call:
         codec = self._frame
         assert codec is not None
-        form, columns, n_rows, are_arrays = collect(
-            lambda faults: codec.read_form(value, None, faults), _UNFIT
-        )
-        if are_arrays:
-            frame = codec.of_arrays(columns, n_rows)
-            return call_of_frame(codec, self._name, form, frame, n_rows)
-        return call_of_columns(codec, self._name, form, columns, n_rows)
+        found: Found = collect(lambda faults: codec.read_form(value, None, faults), _UNFIT)
+        if found.frame is not None:
+            return call_of_frame(codec, self._name, found.form, found.frame, found.n_rows)
+        return call_of_columns(codec, self._name, found.form, found.cells, found.n_rows)
 
     def read_arrow(self, table: pa.Table) -> Call:
         """Return the checked call of an Arrow table; only functions of one frame take any."""
@@ -132,7 +129,7 @@ class Checker:
         return self.read_value(members)
 
     def _bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], faults: Faults) -> Any:
-        names = self._parameters.names
+        names = self._names
         if len(args) > len(names):
             return faults.add(None, f"{len(names)} arguments", f"{len(args)}")
         members = dict(zip(names, args, strict=False))
@@ -183,10 +180,6 @@ class Checker:
     def write_arguments(self, arguments: Mapping[str, Any]) -> Any:
         """Return arguments as the JSON-able body that `read_value` makes the same call of."""
         return self._answers.write_arguments(arguments)
-
-
-def _always_slowly(body: bytes) -> Call:
-    raise NotPlain
 
 
 def classes_of(function: Callable[..., Any] | None) -> dict[str, type]:

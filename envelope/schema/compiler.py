@@ -8,6 +8,7 @@ from typing import Any, Literal
 from envelope.schema import outputs, readers, scalars
 from envelope.schema import types as t
 from envelope.schema.faults import Reader
+from envelope.schema.frames import FrameCodec
 
 ExtraColumns = Literal["refuse", "ignore"]
 
@@ -27,6 +28,7 @@ class Compiler:
     ) -> None:
         self.extra_columns = extra_columns
         self.classes = dict(classes or {})
+        self._frames: dict[int, tuple[t.Frame, FrameCodec]] = {}
         self._records: dict[tuple[str, str], list[Reader]] = {}
 
     def reader(self, kind: t.Type) -> Reader:
@@ -38,6 +40,12 @@ class Compiler:
     def writer(self, kind: t.Type) -> Reader:
         """Return the closure that turns a value of this type into what JSON can hold."""
         return outputs.compile_writer(kind, self)
+
+    def frame_codec(self, frame: t.Frame) -> FrameCodec:
+        """Return the codec of a frame, compiled once: it may have thousands of columns."""
+        if id(frame) not in self._frames:
+            self._frames[id(frame)] = (frame, FrameCodec(frame, self))
+        return self._frames[id(frame)][1]
 
     def open_record(self, path: str, way: Literal["read", "write"]) -> list[Reader]:
         """Return the place where the closure of an enclosing record will be."""

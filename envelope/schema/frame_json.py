@@ -6,6 +6,7 @@ look (3.0 for an int, a huge integer for a float, a missing column), and the slo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -14,11 +15,19 @@ from envelope.schema.calls import Call, call_of_columns, call_of_rows
 from envelope.schema.columns import NotPlain
 from envelope.schema.frames import FrameCodec, is_list_type, row_struct
 from envelope.schema.json_body import require_no_duplicates
+from envelope.schema.wide_json import WideDecoder
 
 # A struct's members are looked up from the last one found on: in order it is linear, shuffled it
 # is quadratic, 27 ms for 5,000 columns. Wider frames than this are decoded as dicts.
 MOST_STRUCT_FIELDS = 300
 _cells_of = msgspec.structs.astuple
+
+
+def frame_decoder(codec: FrameCodec, name: str) -> Callable[[bytes], Call]:
+    """Return the fast way of bodies of one frame; it raises NotPlain where the slow must decide."""
+    if len(codec.codecs) <= MOST_STRUCT_FIELDS:
+        return FrameDecoder(codec, name).decode
+    return WideDecoder(codec, name).decode
 
 
 class FrameDecoder:

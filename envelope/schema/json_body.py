@@ -7,6 +7,7 @@ hundred nanoseconds, whether a body can have such: only then is it looked at mem
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from envelope.errors import Fault, SchemaError
@@ -23,7 +24,10 @@ def parse_json(body: bytes) -> Any:
     """
     try:
         return json.loads(
-            body.decode("utf-8"), object_pairs_hook=_members, parse_constant=_constant
+            body.decode("utf-8"),
+            object_pairs_hook=_members,
+            parse_constant=_constant,
+            parse_float=_float,
         )
     except UnicodeDecodeError as exc:
         got = f"bytes that are not UTF-8 at {exc.start}"
@@ -49,6 +53,13 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(members) < len(pairs):
         raise _Refused("an object with two members of one name")
     return members
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise _Refused("a number beyond the range of floats")
+    return value
 
 
 def _constant(name: str) -> Any:

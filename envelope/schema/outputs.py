@@ -229,7 +229,7 @@ def _recursion(kind: t.Recursion, compiler: Compiler) -> Writer:
 
 
 def _frame(kind: t.Frame, compiler: Compiler) -> Writer:
-    codec = FrameCodec(kind, compiler)
+    codec = compiler.frame_codec(kind)
 
     def write(value: Any, path: Path, faults: Faults) -> Any:
         columns = frame_columns(codec, value, path, faults)

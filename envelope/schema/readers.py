@@ -14,7 +14,7 @@ from envelope.schema import types as t
 from envelope.schema.columns import column_codec
 from envelope.schema.constraints import breaks
 from envelope.schema.faults import BAD, Faults, Reader
-from envelope.schema.frames import FrameCodec, read_array, read_cells
+from envelope.schema.frames import read_array, read_cells
 from envelope.schema.scalars import is_null
 from envelope.schema.words import Path, describe
 
@@ -303,7 +303,7 @@ def recursion_reader(kind: t.Recursion, compiler: Compiler) -> Reader:
 
 
 def frame_reader(kind: t.Frame, compiler: Compiler) -> Reader:
-    return FrameCodec(kind, compiler).read
+    return compiler.frame_codec(kind).read
 
 
 def series_reader(kind: t.SeriesOf, compiler: Compiler) -> Reader:

@@ -125,6 +125,7 @@ def test_faults_are_capped_and_never_echo_the_data() -> None:
         pytest.param(b"[" * 200_000, "too many levels of nesting", id="deep"),
         pytest.param(b'{"a":' * 200_000, "too many levels of nesting", id="deep-objects"),
         pytest.param(b"[1" + b"0" * 10_000 + b"]", "a number of too many digits", id="huge-number"),
+        pytest.param(b'{"income": 1e400}', "a number beyond the range of floats", id="1e400"),
         pytest.param(b'{"age": "\xff"}', "bytes that are not UTF-8 at 9", id="latin-1"),
         pytest.param('{"age": 1}'.encode("utf-16"), "bytes that are not UTF-8 at 0", id="utf-16"),
         pytest.param(
