@@ -205,6 +205,7 @@ class Registry:
         Raises ConfigError naming every rule whose deployment or query is wrong.
         """
         with changes.writing(self.database, actor) as writer:
+            writer.lock_delivery()
             return delivery.apply_state(writer, state)
 
     def deployments(self) -> list[DeploymentRow]:
@@ -234,6 +235,7 @@ class Registry:
         if until is not None:
             check_time(until, "until")
         with changes.writing(self.database, actor) as writer:
+            writer.lock_delivery()
             envelopes.lock(writer, envelope_id)
             if until is not None and until <= writer.now():
                 raise ConfigError(f"until, {until.isoformat()}, is over; use a time to come")
@@ -253,11 +255,13 @@ class Registry:
     def unpin(self, deployment: str, *, actor: str) -> None:
         """Let rules decide again. Raises ConfigError for an unknown deployment."""
         with changes.writing(self.database, actor) as writer:
+            writer.lock_delivery()
             delivery.unpin(writer, deployment)
 
     def request_undeploy(self, deployment: str, *, actor: str) -> None:
         """Want the deployment gone; its rules do nothing until it is deployed or applied again."""
         with changes.writing(self.database, actor) as writer:
+            writer.lock_delivery()
             delivery.remove(writer, deployment)
 
     def create_release(

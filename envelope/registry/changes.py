@@ -22,6 +22,7 @@ from envelope.registry.tables import change_counter, changes
 from envelope.registry.text import check_text
 
 CHANNEL = "envelope_changes"  # of PostgreSQL's NOTIFY
+DELIVERY_LOCK = 0x64656C69  # "deli": any number that no one else uses for pg_advisory_lock
 POLL_S = 0.05  # on SQLite; one look takes 0.1 ms
 
 
@@ -54,6 +55,14 @@ class Writer:
     def now(self) -> datetime:
         """The registry's clock; ask after taking locks, so that times follow their order."""
         return self.database.now(self.connection)
+
+    def lock_delivery(self) -> None:
+        """Change deployments, rules and batch jobs one after the other, also those not there yet.
+
+        Taken before any other lock, so that no two wait for each other.
+        """
+        if not self.database.is_sqlite:  # which has one writer at a time
+            self.connection.execute(select(func.pg_advisory_xact_lock(DELIVERY_LOCK)))
 
     def note(self, kind: str, key: str, at: datetime, **detail: Any) -> None:
         """Add a change to the feed, if and when the transaction commits."""

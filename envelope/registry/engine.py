@@ -39,6 +39,10 @@ NETWORK_FILESYSTEMS = frozenset(
 Clock = Callable[[], datetime]
 
 
+class Conflict(StorageError):
+    """Two wrote what can be there once; the other was first."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class Database:
     """An open database. name: its URL without the password, for messages.
@@ -91,8 +95,10 @@ class Database:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except IntegrityError:
-            raise  # means something to who wrote the statement
+        except IntegrityError as exc:
+            raise Conflict(
+                f"registry {self.name}: another process wrote the same just now; try again"
+            ) from exc
         except SQLAlchemyError as exc:
             raise storage_error(exc, self.name, self.busy_timeout_s) from exc
 

@@ -9,13 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, insert, select
-from sqlalchemy.exc import IntegrityError
 
 from envelope.errors import ConfigError, EnvelopeError, ModelNotFound
 from envelope.manifest import Manifest
 from envelope.registry import facts
 from envelope.registry.changes import Writer, writing
-from envelope.registry.engine import Database
+from envelope.registry.engine import Conflict, Database
 from envelope.registry.query.tree import Query
 from envelope.registry.search import Position, Search, begin
 from envelope.registry.tables import envelopes, functions, tag_changes, tags
@@ -66,7 +65,7 @@ def register(
             known = _sha256_of(writer.connection, manifest.id)
             if known is None:
                 _insert(writer, manifest, manifest_sha256, created_at)
-    except IntegrityError:  # another process registered this id at the same moment
+    except Conflict:  # another process registered this id at the same moment
         with database.reading() as connection:
             known = _sha256_of(connection, manifest.id)
         if known is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -116,6 +118,20 @@ def test_every_version_of_a_config_can_be_read(registry: Registry) -> None:
     for name, version in (("ltv", 3), ("other", 1)):
         with pytest.raises(ConfigError, match=f"'{name}' never had config version {version}"):
             registry.deployment_config(name, version)
+
+
+def test_eight_apply_at_once_and_one_creates(registry: Registry) -> None:
+    start = threading.Barrier(8)
+
+    def apply() -> list[str]:
+        start.wait()
+        return registry.apply_state(STATE, actor="ann")
+
+    with ThreadPoolExecutor(8) as pool:
+        lines = [future.result() for future in [pool.submit(apply) for _ in range(8)]]
+    created = ["deployment ltv: created", "rule us: created"]
+    assert sorted(lines) == [[], [], [], [], [], [], [], created]
+    assert registry.last_change() == 2
 
 
 def test_deploy_by_hand_pins_and_records_a_release(registry: Registry) -> None:
