@@ -75,8 +75,12 @@ class _Facts(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)
-        facts = {key: value for key, value in record.__dict__.items() if key not in self._own}
-        return " ".join([line, *(f"{key}={value!r}" for key, value in facts.items())])
+        facts = (
+            f"{key}={value!r}"
+            for key, value in record.__dict__.items()
+            if key not in self._own and not key.startswith("_")  # Ray adds some of its own
+        )
+        return " ".join([line, *facts])
 
 
 def _handler() -> logging.Handler:

@@ -200,18 +200,22 @@ def failure_of(
     releases: Sequence[ReleaseRow],
     envelope_id: str,
     config_version: int,
-    version_now: Callable[[], str | None],
+    version_now: Callable[[], str | None] | None = None,
 ) -> ReleaseRow | None:
     """The release that shows that an envelope cannot be started as it would be now; or None.
 
     releases: of the deployment, newest first. The newest one of this envelope and config decides:
     one that was asked for by hand after a failure is a new attempt.
-    version_now: of the application that would be started, None when there cannot be one.
+    version_now: of the application that would be started, None when there cannot be one; left
+    out, a changed environment does not count as a change.
     """
     for release in releases:
-        if (release.envelope_id, release.config_version) == (envelope_id, config_version):
-            has_failed = release.state in ("failed", "rejected")
-            return release if has_failed and release.app_version == version_now() else None
+        if (release.envelope_id, release.config_version) != (envelope_id, config_version):
+            continue
+        if release.state not in ("failed", "rejected"):
+            return None
+        is_same = version_now is None or release.app_version == version_now()
+        return release if is_same else None
     return None
 
 

@@ -70,7 +70,8 @@ class Release:
             if left_s <= 0:
                 raise ClusterError(
                     f"release {self.id} on {self.deployment} is not live after {timeout_s:g} s: "
-                    f"it is {release.state} ({release.reason}){_silence(self._connection)}; see "
+                    f"it is {release.state} ({release.reason})"
+                    f"{controller_silence(self._connection)}; see "
                     f"`envelope explain {self.deployment}`"
                 )
             registry.wait_for_change(seen, min(left_s, LOOK_AGAIN_S))
@@ -88,12 +89,12 @@ def deploy(envelope: Envelope | str, *, to: str, until: datetime | None = None) 
     wanted = envelope if isinstance(envelope, str) else envelope.id
     envelope_id = connection.registry.envelope(wanted).id
     row = connection.registry.request_deploy(to, envelope_id, actor=connection.actor, until=until)
-    if silence := _silence(connection):
+    if silence := controller_silence(connection):
         warnings.warn(f"the release waits{silence}", NoControllerWarning, stacklevel=2)
     return _release(connection, row)
 
 
-def _silence(connection: Connection) -> str:
+def controller_silence(connection: Connection) -> str:
     """Say that no controller is at work; empty when one is."""
     beat = connection.registry.last_beat()
     if beat is None:

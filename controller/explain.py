@@ -1,0 +1,185 @@
+"""Why a deployment serves what it serves: every candidate, and what speaks for or against it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+
+from controller.rules import (
+    Candidate,
+    Choice,
+    RuleMatches,
+    choose,
+    describe_failure,
+    failure_of,
+    in_order,
+    is_pinned,
+)
+from controller.state import NEVER
+from controller.view import HISTORY
+from envelope.errors import ConfigError
+from envelope.registry import DeploymentRow, EnvelopeRow, Registry, ReleaseRow, RuleRow
+
+CANDIDATES = 10  # shown per rule, and of the newest envelopes that match none
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opinion:
+    """One envelope, and why it is wanted or not. state: of its open release there, if any."""
+
+    envelope_id: str
+    name: str
+    created_at: datetime
+    rule: str | None
+    state: str | None
+    is_wanted: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """live, on_the_way: releases that have not ended. opinions: best candidate first."""
+
+    deployment: DeploymentRow
+    live: ReleaseRow | None
+    on_the_way: Sequence[ReleaseRow]
+    choice: Choice
+    rules: Sequence[RuleRow]
+    opinions: Sequence[Opinion]
+
+
+def explain(registry: Registry, name: str, now: datetime) -> Explanation:
+    """Explain one deployment from the registry alone; the controller decides by the same rules.
+
+    Raises ConfigError when there is no such deployment.
+    """
+    deployment = find_deployment(registry, name)
+    rules = sorted(
+        (rule for rule in registry.rules() if rule.deploy_to == name),
+        key=lambda rule: (-rule.priority, rule.name),
+    )
+    known = _Known(
+        deployment=deployment,
+        rules=rules,
+        history=registry.releases(name, limit=HISTORY),
+        matches=RuleMatches(registry),
+        now=now,
+    )
+    opened = [release for release in known.history if release.ended_at is None]
+    live = max(
+        (release for release in opened if release.state == "live"),
+        key=lambda release: (release.live_at or NEVER, release.id),
+        default=None,
+    )
+    choice = known.choose()
+    return Explanation(
+        deployment=deployment,
+        live=live,
+        on_the_way=[release for release in opened if release.state != "live"],
+        choice=choice,
+        rules=rules,
+        opinions=[*_opinions(registry, known, choice, live)],
+    )
+
+
+def find_deployment(registry: Registry, name: str) -> DeploymentRow:
+    """Read one deployment. Raises ConfigError naming those there are."""
+    rows = registry.deployments()
+    for row in rows:
+        if row.name == name:
+            return row
+    names = ", ".join(row.name for row in rows) or "none yet"
+    raise ConfigError(f"there is no deployment {name!r}; there are: {names}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What is known of one deployment. rules: its own, best first."""
+
+    deployment: DeploymentRow
+    rules: Sequence[RuleRow]
+    history: Sequence[ReleaseRow]
+    matches: RuleMatches
+    now: datetime
+
+    def choose(self) -> Choice:
+        candidates = in_order(self.deployment.name, self.rules, self.matches.newest_first)
+        return choose(self.deployment, self.rules, candidates, self.excluded, self.now)
+
+    def excluded(self, envelope_id: str) -> str | None:
+        if self.state(envelope_id) is not None:
+            return None
+        failure = failure_of(self.history, envelope_id, self.deployment.config_version)
+        return describe_failure(failure) if failure else None
+
+    def state(self, envelope_id: str) -> str | None:
+        """The state of its open release with the config as it is."""
+        here = (envelope_id, self.deployment.config_version)
+        for release in self.history:
+            if release.ended_at is None and here == (release.envelope_id, release.config_version):
+                return release.state
+        return None
+
+
+def _opinions(
+    registry: Registry, known: _Known, choice: Choice, live: ReleaseRow | None
+) -> Iterator[Opinion]:
+    shown: set[str] = set()
+    pinned = known.deployment.pin_envelope_id
+    if pinned is not None and is_pinned(known.deployment, known.now):
+        shown.add(pinned)
+        yield _opinion(known, registry.envelope(pinned), choice, None)
+    for rule in known.rules:
+        for candidate in islice(known.matches.newest_first(rule), CANDIDATES):
+            if candidate.envelope_id not in shown:
+                shown.add(candidate.envelope_id)
+                row = registry.envelope(candidate.envelope_id)
+                yield _opinion(known, row, choice, candidate)
+    if live is not None and live.envelope_id not in shown:
+        shown.add(live.envelope_id)
+        yield _opinion(known, registry.envelope(live.envelope_id), choice, None)
+    for row in registry.find(limit=CANDIDATES):
+        if row.id not in shown and known.rules:
+            yield _opinion(known, row, choice, None)
+
+
+def _opinion(
+    known: _Known, row: EnvelopeRow, choice: Choice, candidate: Candidate | None
+) -> Opinion:
+    is_wanted = choice.wanted is not None and choice.wanted.envelope_id == row.id
+    return Opinion(
+        envelope_id=row.id,
+        name=row.name,
+        created_at=row.created_at,
+        rule=candidate.rule.name if candidate else None,
+        state=known.state(row.id),
+        is_wanted=is_wanted,
+        why=choice.why if is_wanted else _why_not(known, row.id, choice, candidate),
+    )
+
+
+def _why_not(known: _Known, envelope_id: str, choice: Choice, candidate: Candidate | None) -> str:
+    deployment, wanted = known.deployment, choice.wanted
+    failure = known.excluded(envelope_id)
+    if failure is not None and (candidate or envelope_id == deployment.pin_envelope_id):
+        again = f"envelope deploy {envelope_id} --to {deployment.name}"
+        return f"{failure}\n`{again}` tries it again"
+    if deployment.is_removed:
+        return "undeployed; `envelope apply` or `envelope deploy` brings the deployment back"
+    if is_pinned(deployment, known.now):
+        return f"the deployment is pinned to {deployment.pin_envelope_id}"
+    if candidate is None:
+        return "matches no rule of this deployment"
+    if candidate.rule.paused:
+        return f"rule {candidate.rule.name} is paused"
+    if wanted is None:
+        return choice.why
+    chosen = next(rule for rule in known.rules if rule.name == wanted.rule)
+    if chosen.priority > candidate.rule.priority:
+        return (
+            f"rule {chosen.name} has priority {chosen.priority}, "
+            f"{candidate.rule.name} has {candidate.rule.priority}"
+        )
+    return f"older than {wanted.envelope_id}"
