@@ -53,6 +53,10 @@ def read_table(codec: FrameCodec, table: pa.Table, path: Path, faults: Faults) -
 
 def read_column(codec: ColumnCodec, column: pa.ChunkedArray, path: Path, faults: Faults) -> Any:
     """Return an Arrow column as an array of exactly the column's dtype; BAD after faults."""
+    if isinstance(codec.dtype, pd.CategoricalDtype):
+        codes = _codes(codec, column)
+        if codes is not None:
+            return codec.build(codes)
     cast = _cast(column, arrow_type(codec.column))
     if cast is not None and (cast.null_count == 0 or _accepts_null(codec.column.type)):
         taken = _taken(codec, cast)
@@ -65,6 +69,32 @@ def read_column(codec: ColumnCodec, column: pa.ChunkedArray, path: Path, faults:
         for row, value in enumerate(column.to_pylist())
     ]
     return codec.build(cells) if len(faults.found) == before else BAD
+
+
+def _codes(codec: ColumnCodec, column: pa.ChunkedArray) -> Any:
+    """Return the codes of a column of levels, each level read once; None where one does not fit."""
+    array = _one_array(column)
+    if not pa.types.is_dictionary(array.type):
+        array = array.dictionary_encode()
+    faults = Faults()
+    levels = [
+        None if level is None else codec.read(level, None, faults)
+        for level in array.dictionary.to_pylist()
+    ]
+    if faults.found:
+        return None
+    known = np.array([-1 if level is None else level for level in levels] or [-1], np.int64)
+    places = pc.fill_null(array.indices, len(known) - 1)
+    codes = known[places.to_numpy(zero_copy_only=False)]
+    codes[array.indices.is_null().to_numpy(zero_copy_only=False)] = -1
+    return codes
+
+
+def _one_array(column: pa.ChunkedArray) -> pa.Array:
+    array = column.combine_chunks()
+    if isinstance(array, pa.ChunkedArray):
+        return pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+    return array
 
 
 def _without_absent(value: Any, kind: t.Type) -> Any:
@@ -109,9 +139,7 @@ def _cast(column: pa.ChunkedArray, wanted: pa.DataType | None) -> pa.Array | Non
     """Return the column as the wanted type when Arrow casts it and nothing is lost, else None."""
     if wanted is None:
         return None
-    array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
+    array = _one_array(column)
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if array.type == wanted:
