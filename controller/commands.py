@@ -7,7 +7,7 @@ import importlib.util
 
 import click
 
-SUBJECTS = ("lifecycle_commands", "delivery_commands")
+SUBJECTS = ("lifecycle_commands", "delivery_commands", "demo_commands")
 
 
 def add_commands(group: click.Group) -> None:

@@ -142,9 +142,10 @@ def _tag_and_wait(settings: Settings, saved: me.Envelope, url: str) -> None:
 
 def _answering(client: httpx.Client, url: str) -> str | None:
     try:
-        return client.get(url).headers.get("X-Envelope-Id")
+        envelope_id: str | None = client.get(url).headers.get("X-Envelope-Id")
     except httpx.HTTPError:
         return None
+    return envelope_id
 
 
 def _query(url: str, table: pd.DataFrame) -> None:
