@@ -21,6 +21,9 @@ import fsspec
 from envelope.errors import ConfigError, EnvelopeError, StorageError
 
 IN_MEMORY_BYTES = 32 << 20  # a larger file is read in chunks
+# s3fs tries five times what botocore tries five times: a store that takes connections and never
+# answers then fails after 417 s, with this after 150 s.
+S3_TRIES = 2
 
 
 class Folder:
@@ -46,6 +49,8 @@ class Folder:
                 f"{url!r} is not the URL of a store ({exc}); use a path, or a URL that fsspec "
                 "knows, such as s3://bucket/folder"
             ) from exc
+        if "s3" in filesystem.protocol:
+            filesystem.retries = S3_TRIES
         self._filesystem: Any = filesystem
         self._root: str = root.rstrip("/")
         self.is_local = "file" in filesystem.protocol

@@ -27,7 +27,7 @@ from envelope.capture import (
     source_of,
 )
 from envelope.connection import Connection, connect
-from envelope.errors import DependencyError, EnvelopeError
+from envelope.errors import ConfigError, DependencyError, EnvelopeError
 from envelope.handle import Envelope, check_tag_values
 from envelope.load import make_importable
 from envelope.manifest import (
@@ -83,7 +83,8 @@ def save_model(
     SerializationError (naming what cannot be pickled), DependencyError (naming what cannot be
     installed elsewhere), ConfigError (tags, name), StorageError. Nothing is saved then.
     """
-    check_text(name, "name", max_bytes=MAX_VALUE_BYTES)
+    if not check_text(name, "name", max_bytes=MAX_VALUE_BYTES).strip():
+        raise ConfigError("name is empty; say what the model is, as in name='client_ltv'")
     check_text(description, "description")
     tags = check_tag_values(tags or {})
     hyperparameters = check_hyperparameters(hyperparameters or {})
@@ -261,6 +262,8 @@ def _plain(value: Any, path: str, faults: list[str]) -> Any:
         for key in value:
             if not isinstance(key, str):
                 faults.append(f"{path}: the key {key!r} is a {type(key).__name__}, not a string")
+            elif not _is_unicode(key):
+                faults.append(f"{path}: the key {key!r} holds half a surrogate pair")
         return {str(key): _plain(item, f"{path}[{key!r}]", faults) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item, f"{path}[{place}]", faults) for place, item in enumerate(value)]
@@ -268,6 +271,18 @@ def _plain(value: Any, path: str, faults: list[str]) -> Any:
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         faults.append(f"{path} is {value}")
+    elif type(value) is int and abs(value) >= 2**63:
+        faults.append(f"{path} is an integer of more than 64 bits")
+    elif isinstance(value, str) and not _is_unicode(value):
+        faults.append(f"{path} holds half a surrogate pair")
     elif not isinstance(value, str | int | float | bool | None):
         faults.append(f"{path} is a {type(value).__name__}")
     return value
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 from envelope.errors import EnvelopeError
@@ -62,7 +63,7 @@ def _method(model: Any, name: str) -> Target:
 
 def _function(model: Any, function: Callable[..., Any]) -> Target:
     owner, own_name = getattr(function, "__self__", None), getattr(function, "__name__", None)
-    is_method = owner is not None and isinstance(own_name, str) and not isinstance(owner, type)
+    is_method = isinstance(own_name, str) and not isinstance(owner, type | ModuleType | None)
     if is_method and getattr(owner, str(own_name), None) == function and (model in (None, owner)):
         return _method(owner, str(own_name))
     if model is not None:

@@ -373,6 +373,13 @@ def promises_text(x: float) -> str:
             id="hyperparameters",
         ),
         pytest.param(
+            {"hyperparameters": {"a": "\ud800", "\udfff": 1, "big": 2**70}},
+            EnvelopeError,
+            r"key .* holds half.*\n.*'a'\] holds half a surrogate.*\n.*more than 64 bits",
+            id="hyperparameters-no-json",
+        ),
+        pytest.param({"name": " "}, ConfigError, "name is empty; say what", id="empty-name"),
+        pytest.param(
             {"sensitive": ["aeg"]},
             SchemaError,
             "names what is in no example: 'aeg'; the names there are a, b",

@@ -332,6 +332,30 @@ def test_a_model_can_be_saved_to_s3(s3: str, monkeypatch: pytest.MonkeyPatch) ->
     assert list(connect().store.envelope_ids()) == [envelope.id]
 
 
+def test_a_team_registry_on_postgresql(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch, home: Path
+) -> None:
+    monkeypatch.setenv("ENVELOPE_REGISTRY", postgres_url)
+    envelope = save(region="US")
+    envelope.log_metrics(auc=0.9)
+    envelope.add_query_function(lambda x: x + 1, "more", api_input=1)
+    assert me.latest("metrics.auc > 0.8", region="US") == envelope
+    assert me.get(envelope.id[:20]).query(2, function="more") == 3
+    assert me.metrics_frame(region="US")["auc"].tolist() == [0.9]
+    assert not (home / "registry.db").exists()
+
+
+@pytest.mark.parametrize("moment", [datetime(2026, 1, 1)], ids=["naive"])
+def test_times_without_a_zone_are_refused(moment: datetime) -> None:
+    envelope = save()
+    with pytest.raises(ConfigError, match="time zone"):
+        me.latest(as_of=moment)
+    with pytest.raises(ConfigError, match="time zone"):
+        envelope.log_metrics(auc=1, at=moment)
+    with pytest.raises(ConfigError, match="time zone"):
+        me.deploy(envelope, to="ltv", until=moment)
+
+
 def test_ids_sort_by_time() -> None:
     ids = [save().id for _ in range(3)]
     assert all(len(envelope_id) == 26 for envelope_id in ids)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import pytest
@@ -39,6 +40,7 @@ def double(x: float) -> float:
         pytest.param((double,), "double", None, double, id="function"),
         pytest.param((MODEL.predict,), "predict", "predict", MODEL, id="bound-method"),
         pytest.param((MODEL.predict, MODEL), "predict", "predict", MODEL, id="method-of-the-model"),
+        pytest.param((math.sqrt,), "sqrt", None, math.sqrt, id="builtin-function"),
         pytest.param((MODEL,), "query", None, MODEL, id="callable-object"),
         pytest.param((double, None, "twice"), "twice", None, double, id="named"),
     ],
