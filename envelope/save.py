@@ -91,7 +91,7 @@ def save_model(
     example = Example(
         api_input=api_input,
         api_output=api_output,
-        sample_rows=SAMPLE_ROWS if sample is True else int(sample),
+        sample_rows=_sample_rows(sample),
         sensitive=check_sensitive(sensitive, api_input, api_output),
     )
     target = find_target(query_function, model)
@@ -121,6 +121,12 @@ def save_model(
     sha256 = connection.store.put_manifest(manifest)
     row = connection.registry.register(manifest, sha256, actor=connection.actor)
     return Envelope(connection, row)
+
+
+def _sample_rows(sample: bool | int) -> int:
+    if not isinstance(sample, int) or sample < 0:
+        raise ConfigError(f"sample is {sample!r}; give True, False, or how many rows to keep")
+    return SAMPLE_ROWS if sample is True else int(sample)
 
 
 def add_function(

@@ -378,6 +378,9 @@ def promises_text(x: float) -> str:
             r"key .* holds half.*\n.*'a'\] holds half a surrogate.*\n.*more than 64 bits",
             id="hyperparameters-no-json",
         ),
+        pytest.param(
+            {"sample": -1}, ConfigError, "sample is -1; give True, False, or", id="sample"
+        ),
         pytest.param({"name": " "}, ConfigError, "name is empty; say what", id="empty-name"),
         pytest.param(
             {"sensitive": ["aeg"]},
