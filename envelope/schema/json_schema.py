@@ -12,8 +12,19 @@ from envelope.schema import types as t
 
 Schema = dict[str, Any]
 _FINITE = {32: 3.4028234663852886e38, 16: 65504.0}
-_MOMENT = r"^\d{4}-\d\d-\d\d([Tt ]\d\d:\d\d(:\d\d(\.\d{1,9})?)?"
-_DURATION = r"^[+-]?P(?=.)(\d+W)?(\d+D)?(T(?=.)(\d+H)?(\d+M)?(\d+(\.\d{1,9})?S)?)?$"
+# Patterns of what is accepted: no 31st of April, no 25 o'clock. 29 February is left to the checks.
+_DAY = (
+    r"((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)"
+    r"|02-(0[1-9]|1[0-9]|2[0-9]))"
+)
+_CLOCK = r"([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,%d})?)?"
+_OFFSET = r"([Zz]|[+-]([01][0-9]|2[0-3]):?[0-5][0-9])"
+_DIGITS = {"s": 0, "ms": 3, "us": 6, "ns": 9}
+_DURATION = (
+    r"^[+-]?P(?=.)([0-9]{1,%d}D)?"
+    r"(T(?=.)([0-9]{1,4}H)?([0-9]{1,6}M)?([0-9]{1,8}(\.[0-9]{1,%d})?S)?)?$"
+)
+_BASE64 = r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,19 +171,40 @@ def _float(writer: _Writer, kind: t.Float) -> Schema:
 
 
 def _decimal(writer: _Writer, kind: t.Decimal) -> Schema:
-    found: Schema = {"type": "string", "format": "decimal", "pattern": r"^[+-]?\d+(\.\d+)?$"}
+    pattern = r"^[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]{1,4})?$"
     if kind.precision is not None:
-        found["description"] = f"at most {kind.precision} digits, {kind.scale or 0} after the point"
-    return found
+        scale = kind.scale or 0
+        fraction = rf"(\.[0-9]{{1,{scale}}})?" if scale > 0 else ""
+        pattern = rf"^[+-]?[0-9]{{1,{max(kind.precision - scale, 1)}}}{fraction}$"
+    return {"type": "string", "format": "decimal", "pattern": pattern}
 
 
 def _timestamp(writer: _Writer, kind: t.Timestamp) -> Schema:
-    offset = r"(Z|z|[+-]\d\d:?\d\d)"
+    digits = _DIGITS[kind.unit]
+    clock = _CLOCK % digits if digits else _CLOCK.replace(r"(\.[0-9]{1,%d})?", "")
+    # 64 bits of nanoseconds reach from 1677 to 2262.
+    year = r"(1[789][0-9]{2}|20[0-9]{2}|21[0-9]{2})" if kind.unit == "ns" else r"(?!0000)[0-9]{4}"
+    day = f"^{year}-{_DAY}"
     if kind.zone is None:
-        return {"type": "string", "pattern": f"{_MOMENT})?$", "description": "without an offset"}
+        pattern = f"{day}([Tt ]{clock})?$"
+        return {"type": "string", "pattern": pattern, "description": "a time without an offset"}
     if kind.zone == "any":
-        return {"type": "string", "pattern": f"{_MOMENT}{offset}?)?$"}
-    return {"type": "string", "format": "date-time", "pattern": f"{_MOMENT}{offset})$"}
+        return {"type": "string", "pattern": f"{day}([Tt ]{clock}{_OFFSET}?)?$"}
+    pattern = f"{day}[Tt ]{clock}{_OFFSET}$"
+    return {"type": "string", "format": "date-time", "pattern": pattern}
+
+
+def _time(writer: _Writer, kind: t.Time) -> Schema:
+    digits = min(_DIGITS[kind.unit], 6)
+    clock = _CLOCK % digits if digits else _CLOCK.replace(r"(\.[0-9]{1,%d})?", "")
+    offset = r"([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])"
+    return {"type": "string", "pattern": f"^{clock}{offset}?$"}
+
+
+def _duration(writer: _Writer, kind: t.Duration) -> Schema:
+    days = 5 if kind.unit == "ns" else 8  # 64 bits of nanoseconds are 106,751 days
+    pattern = _DURATION % (days, _DIGITS[kind.unit] or 1)
+    return {"type": "string", "format": "duration", "pattern": pattern}
 
 
 def _one_of(writer: _Writer, kind: t.OneOf) -> Schema:
@@ -306,10 +338,8 @@ _SIMPLE: dict[type, Schema] = {
     t.Null: {"type": "null"},
     t.Boolean: {"type": "boolean"},
     t.Text: {"type": "string"},
-    t.Bytes: {"type": "string", "contentEncoding": "base64"},
+    t.Bytes: {"type": "string", "contentEncoding": "base64", "pattern": _BASE64},
     t.Date: {"type": "string", "format": "date"},
-    t.Time: {"type": "string", "format": "time"},
-    t.Duration: {"type": "string", "format": "duration", "pattern": _DURATION},
     t.Uuid: {"type": "string", "format": "uuid"},
     t.Anything: {"description": "any JSON value"},
 }
@@ -319,6 +349,8 @@ _COMPOSED: dict[type, Callable[[_Writer, Any], Schema]] = {
     t.Float: _float,
     t.Decimal: _decimal,
     t.Timestamp: _timestamp,
+    t.Time: _time,
+    t.Duration: _duration,
     t.OneOf: _one_of,
     t.Enumeration: _enumeration,
     t.Categorical: _categorical,
