@@ -9,7 +9,9 @@ import msgspec
 
 from envelope.errors import Fault, SchemaError
 from envelope.schema import types as t
+from envelope.schema.arrow import OUTPUT, write_table
 from envelope.schema.calls import Call
+from envelope.schema.csv_tables import may_be_json, write_csv
 from envelope.schema.faults import Faults, Reader, collect
 from envelope.schema.frames import FrameCodec
 from envelope.schema.outputs import frame_columns
@@ -112,8 +114,6 @@ class AnswerWriter:
 
     def write_arrow(self, output: Any, n_rows: int | None) -> pa.Table:
         """Return the output as an Arrow table. Raises SchemaError when it has other rows."""
-        from envelope.schema.arrow import write_table
-
         if self.kind is None:
             raise SchemaError("the function has no output schema yet")
         table = write_table(self.kind, output, self.compiler)
@@ -121,6 +121,28 @@ class AnswerWriter:
             fault = Fault(path="", expected=f"{n_rows} rows", got=f"{table.num_rows} rows")
             raise SchemaError(_BROKEN, [fault])
         return table
+
+    def write_csv(self, output: Any, n_rows: int | None) -> bytes:
+        """Return the output as CSV. Raises SchemaError when it has other rows."""
+        names, columns = self._named_columns(output)
+        count = len(columns[0]) if columns else 0
+        if n_rows is not None and count != n_rows:
+            fault = Fault(path="", expected=f"{n_rows} rows", got=f"{count} rows")
+            raise SchemaError(_BROKEN, [fault])
+        kinds = [self.kind] if self.frame is None else [c.column.type for c in self.frame.codecs]
+        return write_csv(columns, names, [may_be_json(kind) for kind in kinds])
+
+    def _named_columns(self, output: Any) -> tuple[Sequence[str], list[list[Any]]]:
+        """Return the names and JSON cells of an output as a table."""
+        if self.frame is not None:
+            return self.frame.labels, self._columns(output)
+        written = self._written(output)
+        rows = written if is_collection(self.kind) else [written]
+        match self.kind:
+            case t.Array(shape=(_, int(width))):
+                names = [f"{OUTPUT}_{place}" for place in range(width)]
+                return names, [[row[place] for row in rows] for place in range(width)]
+        return [OUTPUT], [rows]
 
     def write_arguments(self, arguments: Mapping[str, Any]) -> Any:
         """Return arguments as a JSON-able body."""
@@ -137,6 +159,15 @@ class AnswerWriter:
         )
         body = members[self.parameters[0].name] if self.one_frame is not None else members
         return msgspec.json.decode(_encoded(body))
+
+
+def is_collection(kind: t.Type | None) -> bool:
+    """Tell whether an output has parts, which may be one per row."""
+    if isinstance(kind, t.Array):
+        return kind.shape != ()
+    return isinstance(kind, t.SeriesOf | t.ListOf | t.Frame) or (
+        isinstance(kind, t.TupleOf) and kind.rest is not None
+    )
 
 
 def _encoded(written: Any) -> bytes:

@@ -23,6 +23,7 @@ from envelope.schema.calls import (
 )
 from envelope.schema.columns import NotPlain
 from envelope.schema.compiler import Compiler, ExtraColumns
+from envelope.schema.csv_tables import read_csv
 from envelope.schema.faults import BAD, Faults, collect
 from envelope.schema.frame_json import frame_decoder
 from envelope.schema.frames import Found, FrameCodec
@@ -121,6 +122,15 @@ class Checker:
             raise SchemaError("only a function of one frame takes Arrow", [fault])
         return self._frame_call(table)
 
+    def read_csv(self, body: bytes | memoryview) -> Call:
+        """Return the checked call of CSV (UTF-8, with a header); only functions of one frame."""
+        if self._frame is None:
+            fault = Fault(path="", expected="JSON with a member per parameter", got="CSV")
+            raise SchemaError("only a function of one frame takes CSV", [fault])
+        codec = self._frame
+        found: Found = collect(lambda faults: read_csv(codec, bytes(body), faults), _UNFIT)
+        return call_of_frame(codec, self._name, found.form, found.frame, found.n_rows)
+
     def read_arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
         """Return the checked call of Python arguments, through the same checks as HTTP."""
         members = collect(lambda faults: self._bound(args, kwargs, faults), _UNFIT)
@@ -176,6 +186,10 @@ class Checker:
     def write_arrow(self, output: Any, n_rows: int | None = None) -> pa.Table:
         """Return the output as an Arrow table of `n_rows`: a frame's columns, or `output`."""
         return self._answers.write_arrow(output, n_rows)
+
+    def write_csv(self, output: Any, n_rows: int | None = None) -> bytes:
+        """Return the output as CSV with a header: a frame's columns, or `output`."""
+        return self._answers.write_csv(output, n_rows)
 
     def write_arguments(self, arguments: Mapping[str, Any]) -> Any:
         """Return arguments as the JSON-able body that `read_value` makes the same call of."""

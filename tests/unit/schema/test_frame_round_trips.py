@@ -129,3 +129,10 @@ def test_arrow_arrives_equal(frame: pd.DataFrame, request: pytest.FixtureRequest
     call = checker.read_arrow(again)
     assert (call.form, call.n_rows) == ("frame", len(frame))
     pd.testing.assert_frame_equal(call.arguments()["df"], frame)
+
+
+def test_csv_arrives_equal(frame: pd.DataFrame) -> None:
+    checker = compile_checker(schema_of(frame))
+    call = checker.read_csv(checker.write_csv(frame, len(frame)))
+    assert (call.form, call.n_rows) == ("rows", len(frame))
+    pd.testing.assert_frame_equal(call.arguments()["df"], frame)
