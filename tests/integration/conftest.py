@@ -18,10 +18,22 @@ def postgres_server() -> Iterator[PostgresServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def _used_databases() -> list[str]:
+    """Registries that a test has used and that the next one may use again."""
+    return []
+
+
 @pytest.fixture
-def postgres_url(postgres_server: PostgresServer) -> str:
+def postgres_url(postgres_server: PostgresServer, _used_databases: list[str]) -> Iterator[str]:
     """The URL of an empty registry on PostgreSQL."""
-    return postgres_server.registry_url()
+    if _used_databases:
+        url = _used_databases.pop()
+        postgres_server.empty_again(url)
+    else:
+        url = postgres_server.registry_url()
+    yield url
+    _used_databases.append(url)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

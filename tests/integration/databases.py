@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 import uuid
 import warnings
@@ -10,9 +11,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import psutil
 import psycopg
+from sqlalchemy import make_url
 
 from envelope.registry import upgrade
+from envelope.registry.migrate import SCHEMA_VERSION
+from envelope.registry.tables import metadata
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +39,18 @@ class PostgresServer:
             self._create("template0", name="registry_template")
             upgrade(self.url("registry_template"))
         return self._create("registry_template")
+
+    def empty_again(self, url: str) -> None:
+        """Empty a registry of `registry_url`: half the time of creating another."""
+        database = make_url(url).database or ""
+        tables = ", ".join(table.name for table in metadata.sorted_tables)
+        self.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            f"WHERE datname = '{database}' AND pid <> pg_backend_pid()"
+        )
+        self.execute(f"TRUNCATE {tables} RESTART IDENTITY", database)
+        self.execute("INSERT INTO change_counter VALUES (1, 0)", database)
+        self.execute(f"UPDATE alembic_version SET version_num = '{SCHEMA_VERSION}'", database)
 
     def execute(self, statement: str, database: str = "postgres") -> list[tuple[Any, ...]]:
         with psycopg.connect(self.server.get_uri(database), autocommit=True) as connection:
@@ -68,4 +85,7 @@ def postgres(*, is_durable: bool = False) -> Iterator[PostgresServer]:
             running.execute("SELECT pg_reload_conf()")
         yield running
     finally:
+        process = psutil.Process(server.get_pid())
+        process.send_signal(signal.SIGQUIT)  # its data goes away: nothing to write out
+        process.wait(timeout=60)
         server.cleanup()

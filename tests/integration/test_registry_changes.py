@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from multiprocessing.synchronize import Event
 from typing import Any
 
 import pytest
 
 from envelope.config import DeploymentConfig, DesiredState
 from envelope.registry import Registry, open_registry
+from tests.integration.registry_workers import FORKSERVER, register_many
 from tests.manifests import a_manifest
-from tests.processes import FORKSERVER
 
 SHA = "c" * 64
 
@@ -88,15 +87,6 @@ def test_waiting_misses_nothing_between_two_waits(registry: Registry) -> None:
     assert not registry.wait_for_change(seen, timeout_s=0)
 
 
-def _write(url: str, worker: int, count: int, start: Event) -> None:
-    registry = open_registry(url)
-    start.wait()
-    for n in range(count):
-        manifest = a_manifest(tags={"worker": str(worker), "n": str(n)})
-        registry.register(manifest, SHA, actor=f"worker {worker}")
-    registry.close()
-
-
 WORKERS, EACH = 16, 12
 
 
@@ -106,7 +96,7 @@ def test_sixteen_writers_lose_nothing_and_the_feed_has_no_hole(
     """A reader that follows the feed while 16 processes write sees every number, in order."""
     start = FORKSERVER.Event()
     workers = [
-        FORKSERVER.Process(target=_write, args=(registry_url, n, EACH, start))
+        FORKSERVER.Process(target=register_many, args=(registry_url, n, EACH, start))
         for n in range(WORKERS)
     ]
     for worker in workers:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,12 @@ from envelope.registry import Registry, migrate, open_registry, upgrade
 from envelope.registry.engine import open_database
 from envelope.registry.tables import metadata
 from tests.integration.databases import PostgresServer
+from tests.integration.registry_workers import (
+    FORKSERVER,
+    open_and_register,
+    upgrade_together,
+)
 from tests.manifests import a_manifest
-from tests.processes import FORKSERVER
 
 SHA = "c" * 64
 
@@ -46,17 +49,10 @@ def test_sqlite_is_created_in_a_new_folder_in_wal_mode(tmp_path: Path) -> None:
     connection.close()
 
 
-def _open(url: str, barrier: Barrier) -> None:
-    barrier.wait()
-    registry = open_registry(url)
-    registry.register(a_manifest(), SHA, actor="ann")
-    registry.close()
-
-
 def test_eight_processes_may_create_one_sqlite_registry(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'registry.db'}"
     barrier = FORKSERVER.Barrier(8)
-    workers = [FORKSERVER.Process(target=_open, args=(url, barrier)) for _ in range(8)]
+    workers = [FORKSERVER.Process(target=open_and_register, args=(url, barrier)) for _ in range(8)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -78,15 +74,10 @@ def test_an_empty_postgresql_is_upgraded_by_hand(postgres_server: PostgresServer
     registry.close()
 
 
-def _upgrade(url: str, barrier: Barrier) -> None:
-    barrier.wait()
-    upgrade(url)
-
-
 def test_two_upgrades_of_one_postgresql_are_one(postgres_server: PostgresServer) -> None:
     url = postgres_server.empty_database()
     barrier = FORKSERVER.Barrier(3)
-    workers = [FORKSERVER.Process(target=_upgrade, args=(url, barrier)) for _ in range(3)]
+    workers = [FORKSERVER.Process(target=upgrade_together, args=(url, barrier)) for _ in range(3)]
     for worker in workers:
         worker.start()
     for worker in workers:
