@@ -185,9 +185,14 @@ def _json_or_text(text: str) -> Any:
 
 
 def may_be_json(kind: t.Type | None) -> bool:
-    """Tell whether a text of this type must be told from JSON in a field."""
-    of = kind.of if isinstance(kind, t.Maybe | t.Constrained) else kind
-    return isinstance(of, t.OneOf | t.Enumeration | t.AnyOf | t.Anything)
+    """Tell whether a text of this type, or of a part of it, must be told from JSON in a field."""
+    if isinstance(kind, t.Maybe | t.Constrained | t.Array):
+        return may_be_json(kind.of)
+    if isinstance(kind, t.ListOf | t.SetOf):
+        return may_be_json(kind.item)
+    if isinstance(kind, t.SeriesOf):
+        return may_be_json(kind.column.type)
+    return isinstance(kind, t.OneOf | t.Enumeration | t.AnyOf | t.Anything)
 
 
 def write_csv(
