@@ -101,7 +101,7 @@ def status(settings: Settings) -> ClusterStatus:
     """Look at processes and ports. Changes nothing, and asks nobody."""
     home = Home(settings.home)
     record = home.read_record()
-    found = find_processes(home.id, session_id=record.session_id if record else None)
+    found = find_processes(home.id)
     roles = {process.role for process in found}
     missing = tuple(role for role in VITAL if role not in roles)
     urls = {} if record is None else {"serve": record.serve_url, "jobs": record.job_url}
@@ -199,7 +199,6 @@ def _start(settings: Settings, home: Home, report: Report) -> ClusterRecord:
         serve_url=f"http://127.0.0.1:{settings.serve_port}",
         job_url=f"http://127.0.0.1:{settings.job_port}",
         started_at=started_at,
-        session_id=process.pid,
         serve_port=settings.serve_port,
         ray_port=settings.ray_port,
         job_port=settings.job_port,
@@ -240,9 +239,8 @@ def _follow(process: subprocess.Popen[bytes], log_path: Path, report: Report) ->
 
 def _end_everything(home: Home) -> int:
     record = home.read_record()
-    session_id = record.session_id if record else None
-    before = find_processes(home.id, session_id=session_id)
-    if left := end_processes(home.id, session_id=session_id):
+    before = find_processes(home.id)
+    if left := end_processes(home.id):
         raise ClusterError(
             "these processes would not end, not even when killed: "
             + ", ".join(f"{process.pid} ({process.role})" for process in left)

@@ -23,25 +23,21 @@ import psutil
 
 from envelope.errors import ClusterError
 from ray_runtime.flags import InnerPorts
-from ray_runtime.processes import home_id
+from ray_runtime.processes import home_id, temp_dir
 
-# Ray's and HAProxy's sockets lie some 75 characters below this folder, and a Unix socket's path
-# ends at 107; ENVELOPE_HOME can be longer than what is left.
-TEMP_ROOT = Path("/tmp")
 KEPT_RAY_LOGS = 3  # folders; one is 1 to 50 MB
 
 
 class ClusterRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What `start` leaves for every later command.
 
-    address: of Ray's control store, host:port. session_id: of the processes that were started.
+    address: of Ray's control store, host:port.
     """
 
     address: str
     serve_url: str
     job_url: str
     started_at: datetime
-    session_id: int
     serve_port: int
     ray_port: int
     job_port: int
@@ -73,7 +69,7 @@ class Home:
         self.logs = path / "logs"
         self.empty = self.run / "empty"
         self.token = self.run / "token"
-        self.temp_dir = TEMP_ROOT / f"env-{self.id}"
+        self.temp_dir = temp_dir(self.id)
         self._record = self.run / "cluster.json"
         self._lock = self.run / "lock"
 
