@@ -32,12 +32,12 @@ format: install
 	$(BIN)/ruff check --fix .
 
 test: install          ## everything; about 15 minutes on 2 cores
-	$(BIN)/pytest tests/unit
-	$(BIN)/pytest tests/integration
+	$(BIN)/pytest -n auto tests/unit
+	$(BIN)/pytest -n auto tests/integration
 	$(BIN)/pytest tests/cluster
 
 test-unit: install     ## seconds
-	$(BIN)/pytest tests/unit
+	$(BIN)/pytest -n auto tests/unit
 
 bench: install         ## the figures of docs/benchmarks.md, one after the other
 	$(BIN)/python benchmarks/save.py
