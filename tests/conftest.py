@@ -10,10 +10,17 @@ from pathlib import Path
 
 import cloudpickle
 import fsspec
+import hypothesis
 import pytest
 
 from envelope.settings import Settings
 from envelope.store import Store
+
+# A property is about values; how long an example takes says how busy the machine is.
+hypothesis.settings.register_profile(
+    "ours", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("ours")
 
 
 @pytest.fixture(autouse=True)
