@@ -15,11 +15,13 @@ import pyarrow.compute as pc
 
 from envelope.errors import SchemaError
 from envelope.schema import types as t
-from envelope.schema.columns import ColumnCodec, arrow_array, column_codec
+from envelope.schema.array_readers import array_column
+from envelope.schema.cells import ColumnCodec
+from envelope.schema.columns import column_codec
 from envelope.schema.example_tables import arrow_from_text
 from envelope.schema.faults import BAD, Faults, collect
 from envelope.schema.frames import Found, FrameCodec
-from envelope.schema.readers import array_column
+from envelope.schema.nested_columns import arrow_array
 from envelope.schema.scalars import is_null
 from envelope.schema.words import Path, describe
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from envelope.schema.columns import Cells
+from envelope.schema.cells import Cells
 from envelope.schema.frames import FrameCodec
 
 Form = Literal["row", "rows", "columns", "frame", "parameters"]

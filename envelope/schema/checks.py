@@ -21,7 +21,7 @@ from envelope.schema.calls import (
     call_of_values,
     joined_frame,
 )
-from envelope.schema.columns import NotPlain
+from envelope.schema.cells import NotPlain
 from envelope.schema.compiler import Compiler, ExtraColumns
 from envelope.schema.csv_tables import read_csv
 from envelope.schema.faults import BAD, Faults, collect

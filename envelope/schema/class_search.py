@@ -14,8 +14,9 @@ from collections.abc import Callable
 from typing import Any
 
 from envelope.errors import SchemaError
+from envelope.schema.annotations import resolved_hints
 from envelope.schema.examples import class_path
-from envelope.schema.hints import record_kind, resolved_hints
+from envelope.schema.record_classes import record_kind
 
 
 def find_classes(function: Callable[..., Any]) -> dict[str, type]:

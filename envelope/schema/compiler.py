@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
-from envelope.schema import outputs, readers, scalars
+from envelope.schema import array_readers, outputs, readers, scalars
 from envelope.schema import types as t
 from envelope.schema.faults import Reader
 from envelope.schema.frames import FrameCodec
@@ -94,7 +94,7 @@ _READERS: dict[type, Callable[[Any, Compiler], Reader]] = {
     t.Record: readers.record_reader,
     t.Recursion: readers.recursion_reader,
     t.Frame: readers.frame_reader,
-    t.SeriesOf: readers.series_reader,
-    t.Array: readers.array_reader,
-    t.SparseMatrix: readers.sparse_reader,
+    t.SeriesOf: array_readers.series_reader,
+    t.Array: array_readers.array_reader,
+    t.SparseMatrix: array_readers.sparse_reader,
 }

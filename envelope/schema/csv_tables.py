@@ -18,7 +18,7 @@ import pyarrow.csv
 from envelope.errors import Fault, SchemaError
 from envelope.schema import types as t
 from envelope.schema.arrow import arrow_type, read_column
-from envelope.schema.columns import ColumnCodec
+from envelope.schema.cells import ColumnCodec
 from envelope.schema.faults import BAD, Faults
 from envelope.schema.frames import Found, FrameCodec
 from envelope.schema.words import describe

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from envelope.schema.calls import Call, call_of_columns, call_of_rows
-from envelope.schema.columns import NotPlain
+from envelope.schema.cells import NotPlain
 from envelope.schema.frames import FrameCodec, is_list_type, row_struct
 from envelope.schema.json_body import require_no_duplicates
 from envelope.schema.wide_json import WideDecoder

@@ -1,8 +1,4 @@
-"""Frames: a row object, a list of rows or an object of columns -> one DataFrame, and back.
-
-Columns of one numpy dtype share a 2-D block, as pandas itself would lay them out; a frame of ten
-columns is built in about 10 us instead of 140.
-"""
+"""Frames: a row object, a list of rows or an object of columns -> one DataFrame, and back."""
 
 from __future__ import annotations
 
@@ -15,22 +11,14 @@ import numpy as np
 import pandas as pd
 
 from envelope.schema import types as t
-from envelope.schema.columns import Cells, ColumnCodec, column_codec
+from envelope.schema.cells import Cells, ColumnCodec
+from envelope.schema.columns import column_codec
 from envelope.schema.faults import BAD, Faults
+from envelope.schema.frame_build import block_builder, frame_of_arrays
 from envelope.schema.words import Path, describe
 
 if TYPE_CHECKING:
     from envelope.schema.compiler import Compiler
-
-try:  # pandas 3; the same layout through the public constructor costs ten times as much
-    from pandas.api.internals import (  # type: ignore[import-not-found]  # not in the stubs
-        create_dataframe_from_blocks,
-    )
-except ImportError:  # pandas 2
-    create_dataframe_from_blocks = None
-
-
-MOST_LONE_BLOCKS = 32  # columns of one dtype that are taken as they are, without a copy
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +49,7 @@ class FrameCodec:
             place for place, codec in enumerate(self.codecs) if not _fits_by_dtype(codec)
         ]
         self.index = pd.Index(self.names) if self.names else pd.RangeIndex(0)
-        self.build_blocks = _block_builder(self.codecs, self.index)
+        self.build_blocks = block_builder(self.codecs, self.index)
 
     # -- cells -> frame ---------------------------------------------------------------------------
 
@@ -75,7 +63,7 @@ class FrameCodec:
         """Return the DataFrame (or Arrow table) of finished arrays, one per column."""
         if self.frame.library == "arrow":
             return self._table(arrays)
-        return _frame_of_arrays(self.codecs, arrays, self.index, n_rows)
+        return frame_of_arrays(self.codecs, arrays, self.index, n_rows)
 
     def concatenate(self, frames: Sequence[Any]) -> Any:
         """Return one frame of the rows of several, dtypes kept."""
@@ -305,7 +293,9 @@ def is_list_type(kind: t.Type) -> bool:
     """Tell whether JSON writes a value of this type as a list, or may."""
     of = kind.of if isinstance(kind, t.Maybe) else kind
     of = of.of if isinstance(of, t.Constrained) else of
-    return isinstance(of, t.ListOf | t.TupleOf | t.SetOf | t.AnyOf | t.Anything)
+    if isinstance(of, t.AnyOf):
+        return any(is_list_type(member) for member in of.members)
+    return isinstance(of, t.ListOf | t.TupleOf | t.SetOf | t.Anything)
 
 
 def _is_deeper(member: Any, kind: t.Type) -> bool:
@@ -315,73 +305,6 @@ def _is_deeper(member: Any, kind: t.Type) -> bool:
     return not is_list_type(kind) or all(
         isinstance(item, list | tuple) or item is None for item in member
     )
-
-
-def _block_builder(
-    codecs: Sequence[ColumnCodec], index: pd.Index[Any]
-) -> Callable[[Sequence[Cells], int], Any]:
-    """Return a function from cells by column to a frame, laid out in as few blocks as possible."""
-    groups: dict[str, list[int]] = {}
-    singles: list[int] = []
-    for place, codec in enumerate(codecs):
-        if codec.block is not None:
-            groups.setdefault(codec.block, []).append(place)
-        else:
-            singles.append(place)
-    blocks = [
-        (np.dtype(name), places, np.array(places, np.intp)) for name, places in groups.items()
-    ]
-    alone = [(codecs[place].build, place, np.array([place], np.intp)) for place in singles]
-    one_row, is_one_block = pd.RangeIndex(1), len(blocks) == 1 and not alone
-
-    def build(columns: Sequence[Cells], n_rows: int) -> Any:
-        made: list[Any] = []
-        for dtype, places, placement in blocks:
-            cells = columns if is_one_block else [columns[place] for place in places]
-            made.append((np.array(cells, dtype).reshape(len(places), n_rows), placement))
-        for build_one, place, placement in alone:
-            array = build_one(columns[place])
-            if isinstance(array, np.ndarray):
-                array = array.reshape(1, n_rows)
-            made.append((array, placement))
-        rows = one_row if n_rows == 1 else pd.RangeIndex(n_rows)
-        return create_dataframe_from_blocks(made, index=rows, columns=index)
-
-    def build_slowly(columns: Sequence[Cells], n_rows: int) -> Any:
-        arrays = [codec.build(cells) for codec, cells in zip(codecs, columns, strict=True)]
-        return _frame_of_arrays(codecs, arrays, index, n_rows)
-
-    return build_slowly if create_dataframe_from_blocks is None else build
-
-
-def _frame_of_arrays(
-    codecs: Sequence[ColumnCodec], arrays: Sequence[Any], index: pd.Index[Any], n_rows: int
-) -> Any:
-    """Return a frame of finished arrays, each with its own dtype.
-
-    The constructor alone would make texts of object columns into strings.
-    """
-    if create_dataframe_from_blocks is None:
-        series = {
-            place: pd.Series(array, dtype=codec.dtype, copy=False)
-            for place, (codec, array) in enumerate(zip(codecs, arrays, strict=True))
-        }
-        frame = pd.DataFrame(series, index=pd.RangeIndex(n_rows), copy=False)
-        frame.columns = index
-        return frame
-    groups: dict[Any, list[int]] = {}
-    for place, codec in enumerate(codecs):
-        groups.setdefault(codec.block or place, []).append(place)
-    made: list[Any] = []
-    for places in groups.values():
-        if len(places) > MOST_LONE_BLOCKS:  # many blocks make every later step slow
-            made.append((np.vstack([arrays[place] for place in places]), np.array(places, np.intp)))
-            continue
-        for place in places:
-            array = arrays[place]
-            one = array.reshape(1, n_rows) if isinstance(array, np.ndarray) else array
-            made.append((one, np.array([place], np.intp)))
-    return create_dataframe_from_blocks(made, index=pd.RangeIndex(n_rows), columns=index)
 
 
 def row_struct(codec: FrameCodec, *, as_lists: bool) -> type[msgspec.Struct]:

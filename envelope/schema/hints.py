@@ -8,20 +8,16 @@ a dataclass). Without one, and for what has no form outside Python, SchemaError 
 from __future__ import annotations
 
 import collections.abc
-import dataclasses
 import datetime
 import decimal
 import enum
 import inspect
-import sys
 import types
 import typing
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
-import annotated_types
-import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -29,6 +25,8 @@ import typing_inspect
 
 from envelope.errors import SchemaError
 from envelope.schema import types as t
+from envelope.schema.annotations import Unresolved
+from envelope.schema.constraints import flat_metadata, stated_bounds
 from envelope.schema.example_tables import dtype_name, numpy_element
 from envelope.schema.examples import (
     attribute_examples,
@@ -40,6 +38,7 @@ from envelope.schema.examples import (
     type_of_examples,
     union,
 )
+from envelope.schema.record_classes import fields_of, record_kind
 
 Examples = Sequence[Any]
 
@@ -123,8 +122,8 @@ class _Reader:
     def _annotated(self, hint: Any, examples: Examples, where: str) -> t.Type:
         of = self.read(hint.__origin__, examples, where)
         stated: dict[str, Any] = {}
-        for item in _flat(hint.__metadata__):
-            stated.update(_constraints(item, where))
+        for item in flat_metadata(hint.__metadata__):
+            stated.update(stated_bounds(item, where))
         if not stated:
             return of
         if isinstance(of, t.Maybe):
@@ -200,51 +199,9 @@ class _Reader:
                 ),
                 required=required,
             )
-            for name, field_hint, required in _fields(kind, form, where)
+            for name, field_hint, required in fields_of(kind, form, where)
         )
         return t.Record(fields, form, path)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Unresolved:
-    """An annotation that refers to a name which is not there at run time."""
-
-    name: str
-
-    def error(self, where: str) -> SchemaError:
-        """Return what to raise where no example can stand in for it."""
-        return SchemaError(
-            f"{where} is annotated with {self.name!r}, which is not defined where it is used; "
-            "import it at run time (not only under TYPE_CHECKING), or give an example"
-        )
-
-
-def resolved_hints(owner: Any, where: str) -> dict[str, Any]:
-    """Return the annotations of a function or class, forward references followed.
-
-    One that leads nowhere is `Unresolved`. Raises SchemaError for one that is no Python.
-    """
-    try:
-        return typing.get_type_hints(owner, include_extras=True)
-    except NameError:
-        return {
-            name: _resolved(owner, name, hint)
-            for name, hint in inspect.get_annotations(owner).items()
-        }
-    except (TypeError, SyntaxError, AttributeError) as exc:
-        raise SchemaError(
-            f"the annotations of {where} cannot be read: {exc}; correct them"
-        ) from exc
-
-
-def _resolved(owner: Any, name: str, hint: Any) -> Any:
-    alone = types.SimpleNamespace(__annotations__={name: hint})
-    module = sys.modules.get(getattr(owner, "__module__", ""))
-    scope = getattr(inspect.unwrap(owner), "__globals__", None) or vars(module or types)
-    try:
-        return typing.get_type_hints(alone, globalns=scope, include_extras=True)[name]
-    except NameError as exc:
-        return Unresolved(str(exc.name))
 
 
 _PLAIN: dict[Any, t.Type] = {
@@ -405,46 +362,6 @@ def _literal(values: Sequence[Any], where: str) -> t.Type:
     return t.OneOf(tuple(plain))
 
 
-def _flat(metadata: Sequence[Any]) -> list[Any]:
-    """Spread out grouped constraints: Interval, Len, pydantic's Field(...)."""
-    items: list[Any] = []
-    for item in metadata:
-        if isinstance(item, annotated_types.GroupedMetadata):
-            items.extend(item)
-        elif type(item).__name__ == "FieldInfo":
-            items.extend(_flat(item.metadata))
-        else:
-            items.append(item)
-    return items
-
-
-_BOUNDS = ("ge", "gt", "le", "lt", "multiple_of", "min_length", "max_length", "pattern")
-
-
-def _constraints(item: Any, where: str) -> dict[str, Any]:
-    """Return what one piece of `Annotated` metadata states. Texts and other notes state nothing."""
-    stated = {name: value for name in _BOUNDS if (value := getattr(item, name, None)) is not None}
-    for name in ("ge", "gt", "le", "lt", "multiple_of"):
-        bound = stated.get(name)
-        if bound is not None and not isinstance(bound, int | float):
-            raise SchemaError(f"{where} has a bound of type {type(bound).__name__}; use a number")
-    if "pattern" in stated:
-        stated["pattern"] = getattr(stated["pattern"], "pattern", stated["pattern"])
-    if not stated and (
-        isinstance(item, annotated_types.BaseMetadata | slice)
-        or type(item).__name__ in ("BeforeValidator", "AfterValidator", "WrapValidator")
-    ):
-        raise SchemaError(
-            f"{where} is annotated with {type(item).__name__}, which no schema can state; check "
-            "it inside the function"
-        )
-    if stated.get("max_length") is None:
-        stated.pop("max_length", None)
-    if stated.get("min_length") == 0:
-        stated.pop("min_length")
-    return stated
-
-
 def _could_be(value: Any, hint: Any) -> bool:
     """Tell whether an example may be meant for this member of a union."""
     hint = _unwrapped(hint)
@@ -457,61 +374,6 @@ def _could_be(value: Any, hint: Any) -> bool:
 
 def _items(value: Any) -> list[Any]:
     return list(value) if isinstance(value, collections.abc.Iterable) else []
-
-
-Form = typing.Literal["typed_dict", "dataclass", "named_tuple", "pydantic", "struct"]
-
-
-def record_kind(kind: type) -> Form | None:
-    if typing.is_typeddict(kind):
-        return "typed_dict"
-    if dataclasses.is_dataclass(kind):
-        return "dataclass"
-    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
-        return "named_tuple"
-    if hasattr(kind, "model_fields") and hasattr(kind, "model_validate"):
-        return "pydantic"
-    if issubclass(kind, msgspec.Struct):
-        return "struct"
-    return None
-
-
-def _fields(kind: Any, form: Form, where: str) -> list[tuple[str, Any, bool]]:
-    """Return (name, hint, required) of each field, in order."""
-    hints = resolved_hints(kind, where)
-    missing = inspect.Parameter.empty
-    if form == "typed_dict":
-        return [(name, hint, _is_required(kind, name, hint)) for name, hint in hints.items()]
-    if form == "dataclass":
-        return [
-            (
-                field.name,
-                hints[field.name],
-                field.default is dataclasses.MISSING
-                and field.default_factory is dataclasses.MISSING,
-            )
-            for field in dataclasses.fields(kind)
-            if field.init
-        ]
-    if form == "named_tuple":
-        return [
-            (name, hints.get(name, missing), name not in kind._field_defaults)
-            for name in kind._fields
-        ]
-    if form == "pydantic":
-        return [
-            (name, field.rebuild_annotation(), field.is_required())
-            for name, field in kind.model_fields.items()
-        ]
-    return [(field.name, field.type, field.required) for field in msgspec.structs.fields(kind)]
-
-
-def _is_required(kind: Any, name: str, hint: Any) -> bool:
-    """Tell whether a TypedDict must have a key; its own record is wrong for quoted annotations."""
-    origin = typing.get_origin(hint)
-    if origin in (typing.Required, typing.NotRequired):
-        return origin is typing.Required
-    return name in kind.__required_keys__
 
 
 def _refused(hint: Any, where: str) -> SchemaError:

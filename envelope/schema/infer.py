@@ -19,12 +19,8 @@ import typing_inspect
 
 from envelope.errors import SchemaError
 from envelope.schema import types as t
-from envelope.schema.hints import (
-    NeedsExample,
-    Unresolved,
-    resolved_hints,
-    type_of_hint,
-)
+from envelope.schema.annotations import Unresolved, resolved_hints
+from envelope.schema.hints import NeedsExample, type_of_hint
 
 MISSING = t.MISSING
 _NOTHING: Final = inspect.Parameter.empty

@@ -14,11 +14,13 @@ import numpy as np
 import pandas as pd
 
 from envelope.schema import types as t
-from envelope.schema.columns import ColumnCodec, Uncarried, column_codec
+from envelope.schema.array_readers import array_column
+from envelope.schema.cells import ColumnCodec, Uncarried
+from envelope.schema.columns import column_codec
 from envelope.schema.faults import BAD, Faults, Reader
 from envelope.schema.frames import FrameCodec
 from envelope.schema.moments import show_duration, show_moment
-from envelope.schema.readers import array_column, record_members
+from envelope.schema.readers import record_members
 from envelope.schema.scalars import duration_counter, is_null, moment_counter
 from envelope.schema.words import Path, describe
 

@@ -10,10 +10,11 @@ import numpy as np
 from msgspec import Meta
 
 from envelope.schema import types as t
-from envelope.schema.columns import NotPlain, column_codec, integer_wire
+from envelope.schema.array_readers import array_column
+from envelope.schema.cells import NotPlain
+from envelope.schema.columns import column_codec, integer_wire
 from envelope.schema.faults import BAD, Faults, Reader
 from envelope.schema.json_body import require_no_duplicates
-from envelope.schema.readers import array_column
 from envelope.schema.scalars import EXACT
 from envelope.schema.words import Path, describe
 

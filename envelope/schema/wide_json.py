@@ -10,7 +10,7 @@ import msgspec
 
 from envelope.schema import types as t
 from envelope.schema.calls import Call, Form, call_of_columns, call_of_rows
-from envelope.schema.columns import ColumnCodec, NotPlain
+from envelope.schema.cells import ColumnCodec, NotPlain
 from envelope.schema.frames import FrameCodec
 from envelope.schema.json_body import require_no_duplicates
 from envelope.schema.scalars import integer_range

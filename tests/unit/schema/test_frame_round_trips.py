@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from envelope.errors import SchemaError
-from envelope.schema import compile_checker, infer_function, with_output
+from envelope.schema import Call, compile_checker, infer_function, with_output
 from envelope.schema import types as t
 from tests.unit.schema.columns import COLUMNS
 
@@ -27,58 +27,27 @@ def frame(request: pytest.FixtureRequest) -> pd.DataFrame:
     return pd.DataFrame({"x": request.param, "n": range(len(request.param))})
 
 
-def test_schema_survives_json(frame: pd.DataFrame) -> None:
+def assert_arrives(call: Call, expected: pd.DataFrame, form: str) -> None:
+    assert (call.form, call.n_rows) == (form, len(expected))
+    pd.testing.assert_frame_equal(call.arguments()["df"], expected)
+
+
+def test_json_arrives_equal(frame: pd.DataFrame) -> None:
     schema = schema_of(frame)
-    again = msgspec.json.decode(msgspec.json.encode(schema), type=t.FunctionSchema)
-    assert again == schema
-
-
-def test_rows_of_json_arrive_equal(frame: pd.DataFrame) -> None:
-    checker = compile_checker(schema_of(frame))
-    body = msgspec.json.encode(checker.write_arguments({"df": frame}))
-    call = checker.read_json(body)
-    assert (call.form, call.n_rows) == ("rows", len(frame))
-    pd.testing.assert_frame_equal(call.arguments()["df"], frame)
-
-
-def test_row_of_json_arrives_equal(frame: pd.DataFrame) -> None:
-    checker = compile_checker(schema_of(frame))
-    for place, row in enumerate(checker.write_arguments({"df": frame})):
-        call = checker.read_json(msgspec.json.encode(row))
-        assert (call.form, call.n_rows) == ("row", 1)
-        expected = frame.iloc[[place]].reset_index(drop=True)
-        pd.testing.assert_frame_equal(call.arguments()["df"], expected)
-
-
-def test_columns_of_json_arrive_equal(frame: pd.DataFrame) -> None:
-    checker = compile_checker(schema_of(frame))
+    assert msgspec.json.decode(msgspec.json.encode(schema), type=t.FunctionSchema) == schema
+    checker = compile_checker(schema)
     rows = checker.write_arguments({"df": frame})
+    assert_arrives(checker.read_json(msgspec.json.encode(rows)), frame, "rows")
+    assert_arrives(checker.read_value(rows), frame, "rows")
     columns = {name: [row[name] for row in rows] for name in ("x", "n")}
-    call = checker.read_json(msgspec.json.encode(columns))
-    assert (call.form, call.n_rows) == ("columns", len(frame))
-    pd.testing.assert_frame_equal(call.arguments()["df"], frame)
-
-
-def test_slow_way_agrees_with_the_fast_one(frame: pd.DataFrame) -> None:
-    checker = compile_checker(schema_of(frame))
-    call = checker.read_value(checker.write_arguments({"df": frame}))
-    pd.testing.assert_frame_equal(call.arguments()["df"], frame)
-
-
-def test_no_rows_keep_their_dtypes(frame: pd.DataFrame) -> None:
-    checker = compile_checker(schema_of(frame))
-    for body in (b"[]", b'{"x": [], "n": []}'):
-        call = checker.read_json(body)
-        assert call.n_rows == 0
-        found = call.arguments()["df"]
-        assert list(found.dtypes) == list(frame.dtypes)
-        assert len(found) == 0
-
-
-def test_joined_calls_arrive_equal(frame: pd.DataFrame) -> None:
-    checker = compile_checker(schema_of(frame))
-    rows = checker.write_arguments({"df": frame})
-    calls = [checker.read_json(msgspec.json.encode(row)) for row in rows]
+    assert_arrives(checker.read_json(msgspec.json.encode(columns)), frame, "columns")
+    assert_arrives(checker.read_value(columns), frame, "columns")
+    calls = []
+    for place, row in enumerate(rows):
+        calls.append(checker.read_json(msgspec.json.encode(row)))
+        expected = frame.iloc[[place]].reset_index(drop=True)
+        assert_arrives(calls[-1], expected, "row")
+        assert_arrives(checker.read_value(row), expected, "row")
     pd.testing.assert_frame_equal(checker.join(calls)["df"], frame)
     calls.append(checker.read_json(msgspec.json.encode(rows)))
     twice = pd.concat([frame, frame], ignore_index=True)
@@ -88,28 +57,29 @@ def test_joined_calls_arrive_equal(frame: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(checker.join(calls)["df"], thrice)
 
 
-def test_python_frame_is_taken_as_it_is(frame: pd.DataFrame) -> None:
+def test_no_rows_keep_their_dtypes(frame: pd.DataFrame) -> None:
+    checker = compile_checker(schema_of(frame))
+    for body in (b"[]", b'{"x": [], "n": []}'):
+        call = checker.read_json(body)
+        found = call.arguments()["df"]
+        assert (call.n_rows, len(found)) == (0, 0)
+        assert list(found.dtypes) == list(frame.dtypes)
+
+
+def test_python_frames_arrive_equal(frame: pd.DataFrame) -> None:
     checker = compile_checker(schema_of(frame))
     shuffled = frame.iloc[::-1][["n", "x"]]  # another index, another order of columns
-    call = checker.read_arguments((shuffled,), {})
     expected = frame.iloc[::-1].reset_index(drop=True)
-    pd.testing.assert_frame_equal(call.arguments()["df"], expected)
+    assert_arrives(checker.read_arguments((shuffled,), {}), expected, "frame")
+    assert_arrives(checker.read_arguments((frame.astype(object),), {}), frame, "frame")
 
 
-def test_python_frame_of_objects_arrives_equal(frame: pd.DataFrame) -> None:
-    checker = compile_checker(schema_of(frame))
-    call = checker.read_arguments((frame.astype(object),), {})
-    pd.testing.assert_frame_equal(call.arguments()["df"], frame)
-
-
-def test_output_is_written_as_the_input_is(frame: pd.DataFrame) -> None:
+def test_output_has_the_form_of_the_input(frame: pd.DataFrame) -> None:
     checker = compile_checker(schema_of(frame), row_wise=True)
     rows = checker.write_arguments({"df": frame})
-    call = checker.read_json(msgspec.json.encode(rows))
-    assert checker.write_value(frame, call) == rows
+    assert checker.write_value(frame, checker.read_value(rows)) == rows
     columns = {name: [row[name] for row in rows] for name in ("x", "n")}
-    call = checker.read_json(msgspec.json.encode(columns))
-    assert checker.write_value(frame, call) == columns
+    assert checker.write_value(frame, checker.read_value(columns)) == columns
 
 
 NOT_IN_ARROW = {"object-int", "object-mixed"}

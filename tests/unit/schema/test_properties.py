@@ -22,7 +22,7 @@ from envelope.schema.moments import parse_duration, parse_moment, show_duration,
 from tests.unit.schema.strategies import JSON, TYPED, Typed, equal, typed_values
 
 quick = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
 )
 
 
@@ -126,7 +126,7 @@ ROWS = st.lists(
 )
 
 
-@settings(quick, max_examples=40)
+@settings(quick, max_examples=25)
 @given(ROWS)
 def test_every_way_to_write_a_frame_arrives_the_same(rows: list[dict[str, Any]]) -> None:
     checker = compile_checker(infer_function(_one, name="one", api_input=EXAMPLE))
