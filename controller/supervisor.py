@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -29,9 +30,10 @@ FIRST_DELAY_S = 0.2
 LAST_DELAY_S = 10.0
 STEADY_S = 30.0  # a controller that ran this long had started well: the delay begins anew
 STOP_TIMEOUT_S = 4.0  # less than `envelope down` gives the supervisor before it kills
-START_TIMEOUT_S = 15.0
+START_TIMEOUT_S = 60.0  # it imports little: 0.5 s
 MAX_LOG_BYTES = 50 * 1024 * 1024  # then the log becomes controller.log.1, at the next start
 LOCK = "supervisor.lock"
+ALREADY = 3  # exit status: another holds the lock
 PR_SET_PDEATHSIG = 1
 
 
@@ -42,8 +44,6 @@ def start(settings: Settings) -> bool:
     """
     home = Home(settings.home)
     home.prepare()
-    if _is_locked(home):
-        return False
     with open(log_path(settings), "ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "controller.supervisor"],
@@ -54,14 +54,20 @@ def start(settings: Settings) -> bool:
             env=supervisor_environment(settings, home),
             start_new_session=True,
         )
-    deadline = time.monotonic() + START_TIMEOUT_S
-    while not _is_locked(home):
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise ClusterError(
-                f"the controller's supervisor did not start; see {log_path(settings)}"
-            )
-        time.sleep(0.05)
-    return True
+    try:
+        status = process.wait(START_TIMEOUT_S)
+    except subprocess.TimeoutExpired as exc:
+        process.kill()
+        process.wait()
+        raise ClusterError(
+            f"the controller's supervisor did not start within {START_TIMEOUT_S:.0f} s; "
+            f"see {log_path(settings)}"
+        ) from exc
+    if status not in (0, ALREADY):
+        raise ClusterError(
+            f"the controller's supervisor ended with status {status}; see {log_path(settings)}"
+        )
+    return status == 0
 
 
 def supervisor_environment(settings: Settings, home: Home) -> dict[str, str]:
@@ -111,22 +117,29 @@ def supervise(
 
 
 def main() -> None:
-    """Supervise the controller of ENVELOPE_HOME until SIGTERM or SIGINT."""
+    """Supervise the controller of ENVELOPE_HOME until SIGTERM or SIGINT.
+
+    Ends with status ALREADY where one runs. Otherwise with 0 as soon as it holds the lock, and goes
+    on as a child that nobody has to wait for.
+    """
     settings = Settings.read()
+    lock = _take_lock(Home(settings.home))
+    if lock is None:
+        sys.exit(ALREADY)
+    if os.fork():
+        os._exit(0)  # the lock is the child's too
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    lock = _take_lock(Home(settings.home))
-    if lock is None:
-        _say("another supervisor runs for this home; this one ends")
-        return
     with lock:
         os.environ[ROLE] = "controller"
-        supervise([sys.executable, "-m", "controller"], log_path(settings), stopping, _say)
+        log = log_path(settings)
+        supervise([sys.executable, "-m", "controller"], log, stopping, partial(_say, log))
 
 
-def _say(line: str) -> None:
-    print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} supervisor: {line}", flush=True)
+def _say(log: Path, line: str) -> None:
+    with _open_log(log) as file:
+        file.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} supervisor: {line}\n".encode())
 
 
 def _open_log(path: Path) -> BinaryIO:
@@ -171,14 +184,6 @@ def _take_lock(home: Home) -> BinaryIO | None:
         file.close()
         return None
     return file
-
-
-def _is_locked(home: Home) -> bool:
-    lock = _take_lock(home)
-    if lock is None:
-        return True
-    lock.close()
-    return False
 
 
 if __name__ == "__main__":

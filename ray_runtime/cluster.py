@@ -156,6 +156,8 @@ def node_environment(settings: Settings, home: Home, inner: InnerPorts) -> dict[
     }
     return {
         **inherited,
+        # `python` in a job's command is this interpreter, also where no environment is activated.
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         **NODE_FLAGS,
         **local_flags(
             home_id=home.id,

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-
 import click
 
-SUBJECTS = ("cluster_commands", "batch_commands")
+from ray_runtime import batch_commands, cluster_commands
 
 
 def add_commands(group: click.Group) -> None:
     """Add every command of this package to `group`."""
-    for subject in SUBJECTS:
-        name = f"{__package__}.{subject}"
-        if importlib.util.find_spec(name) is not None:
-            importlib.import_module(name).add_commands(group)
+    for subject in (cluster_commands, batch_commands):
+        subject.add_commands(group)
