@@ -87,19 +87,26 @@ class ObservedApp:
 
 
 def deploy(specs: Sequence[AppSpec]) -> None:
-    """Ask Serve to run these applications, and return. Those that run already are not touched.
+    """Ask Serve to run these applications, and return.
+
+    Those that run already are not touched; those that failed to start as they are asked for now
+    are tried again.
 
     Raises ClusterError when Serve cannot be reached.
     """
     if not specs:
         return
-    targets = [
-        RunTarget(_application(spec), name=spec.deployment, route_prefix=f"/{spec.deployment}")
-        for spec in specs
-    ]
     with _reaching_serve():
+        known = _details()
         serve.run_many(
-            targets,
+            [
+                RunTarget(
+                    _application(spec, drain_s=_drain_s(spec, known.get(spec.deployment))),
+                    name=spec.deployment,
+                    route_prefix=f"/{spec.deployment}",
+                )
+                for spec in specs
+            ],
             wait_for_ingress_deployment_creation=False,
             wait_for_applications_running=False,
         )
@@ -140,8 +147,7 @@ def observe() -> dict[str, ObservedApp]:
     Raises ClusterError when Serve cannot be reached, or does not run.
     """
     with _reaching_serve():
-        details = ServeInstanceDetails(**_get_global_client().get_serve_details())
-    return {name: _observed(name, app) for name, app in details.applications.items()}
+        return {name: _observed(name, app) for name, app in _details().items()}
 
 
 def answering(serve_url: str, deployment: str) -> str | None:
@@ -165,7 +171,28 @@ def _reaching_serve() -> Iterator[None]:
         ) from exc
 
 
-def _application(spec: AppSpec) -> Any:
+def _details() -> dict[str, Any]:
+    found: dict[str, Any] = ServeInstanceDetails(
+        **_get_global_client().get_serve_details()
+    ).applications
+    return found
+
+
+def _drain_s(spec: AppSpec, known: Any) -> float:
+    """Return how long a replica may take to end: the longest request, after Serve's own 30 s.
+
+    Serve does not try again what failed when it is asked for the very same, and any other setting
+    is another; this one restarts nothing that runs.
+    """
+    drain_s = math.ceil(spec.config.timeout_s) + DRAIN_S
+    if known is None or known.status.value != "DEPLOY_FAILED":
+        return drain_s
+    settings = [one.deployment_config for one in known.deployments.values()]
+    is_same = any(one.graceful_shutdown_timeout_s == drain_s for one in settings)
+    return drain_s + 1 if is_same else drain_s
+
+
+def _application(spec: AppSpec, *, drain_s: float) -> Any:
     """Return the bound Serve application of a spec."""
     config, version = spec.config, version_of(spec)
     actor_options: dict[str, Any] = {
@@ -183,7 +210,8 @@ def _application(spec: AppSpec) -> Any:
         max_ongoing_requests=MAX_ONGOING,
         max_queued_requests=-1,
         max_surge_percent=100,
-        graceful_shutdown_timeout_s=math.ceil(config.timeout_s) + DRAIN_S,
+        max_constructor_retry_count=1,  # whether to try again is the controller's to decide
+        graceful_shutdown_timeout_s=drain_s,
         graceful_shutdown_wait_loop_s=0.5,
         health_check_period_s=HEALTH_PERIOD_S,
         health_check_timeout_s=HEALTH_TIMEOUT_S,

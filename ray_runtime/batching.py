@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MAX_CALLS = 64  # per shared call: 0.48 ms alone, barely more for 64 rows of an sklearn model
 MAX_ROWS = 4096  # per shared call; a caller with more goes alone
+STALL_S = 0.1  # a loop that did nothing for this long was held up itself
 
 # Calls the function for all; an answer or an exception for each, in order.
 CallTogether: TypeAlias = Callable[[Sequence["Call"]], list["bytes | Exception"]]
@@ -66,6 +67,7 @@ class Batcher:
         self._waiting: deque[_Entry] = deque()
         self._running = 0
         self._is_scheduled = False
+        self._flushed_at = 0.0
 
     def move_to_threads(self, submit: Submit, lanes: int) -> None:
         """From now on make shared calls on threads: the function turned out slow."""
@@ -77,13 +79,21 @@ class Batcher:
 
         Raises QueueFull. The future raises ModelFailed, or ClientGone when is_gone() by its turn.
         """
-        if len(self._waiting) >= self._max_queue:
-            raise QueueFull(self._max_queue)
         loop = asyncio.get_running_loop()
+        if len(self._waiting) >= self._max_queue and not self._was_held_up(loop):
+            raise QueueFull(self._max_queue)
         future: asyncio.Future[bytes] = loop.create_future()
         self._waiting.append(_Entry(call, future, is_gone))
         self._schedule(loop)
         return future
+
+    def _was_held_up(self, loop: asyncio.AbstractEventLoop) -> bool:
+        """Whether the queue is full because the process stood still, which is no overload.
+
+        On the loop calls never wait longer than one turn of it; what came while the node was busy
+        with something else is all there in the next.
+        """
+        return self._submit is None and loop.time() - self._flushed_at > STALL_S
 
     def _schedule(self, loop: asyncio.AbstractEventLoop) -> None:
         """Take the next ones after the requests that the loop holds ready now have been read."""
@@ -101,6 +111,7 @@ class Batcher:
             began = time.perf_counter()
             _deliver(entries, self._call_together(calls))
             self._observe((time.perf_counter() - began) * 1000)
+            self._flushed_at = loop.time()
         else:
             self._running += 1
             running = self._submit(lambda: self._call_together(calls))

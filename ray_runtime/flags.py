@@ -24,6 +24,9 @@ SERVE_FLAGS = {
 
 NODE_FLAGS = SERVE_FLAGS | {
     "RAY_RUNTIME_ENV_PLUGINS": json.dumps([{"class": PLUGIN}]),
+    # Ray starts workers, and so replicas and HAProxy, with niceness 15: anything else on the node
+    # would hold up requests for seconds. A starting replica gives way by itself (live.py).
+    "RAY_worker_niceness": "0",
     # A failed environment is remembered for ten minutes otherwise, also after its cause is gone.
     "BAD_RUNTIME_ENV_CACHE_TTL_SECONDS": "5",
     # The plugin does its own waiting; a bad pin does not get better by trying it three times.

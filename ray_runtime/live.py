@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import statistics
+import sys
+import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,6 +28,7 @@ from ray_runtime.lanes import Lane, Pace, Pool, threads_for
 
 WARM_CALLS = 5  # the first ones pay for lazy imports and caches
 WARM_UP_S = 2.0  # a function that takes this long is warm after one call
+LOADING_NICENESS = 15  # importing pandas and a model library takes a core for seconds
 MOSTLY = 0.5  # of the time of a call, for it to count as waiting rather than computing
 
 log = logging.getLogger(__name__)
@@ -72,7 +77,8 @@ async def start(options: ReplicaOptions) -> Live:
     Raises IntegrityError, DependencyError, ModelNotFound, StorageError, and ReplayError when the
     model does not answer its own sample as it did when it was saved.
     """
-    loaded = await asyncio.to_thread(_load, options)
+    with ThreadPoolExecutor(1, thread_name_prefix="envelope-load") as loading:
+        loaded = await asyncio.get_running_loop().run_in_executor(loading, _load, options)
     checkers = {
         name: function.checker_for(options.extra_columns)
         for name, function in loaded.functions.items()
@@ -104,6 +110,13 @@ async def start(options: ReplicaOptions) -> Live:
 
 
 def _load(options: ReplicaOptions) -> LoadedEnvelope:
+    """Load an envelope on a thread of its own, giving way to the replica that still answers.
+
+    Niceness is a thread's own on Linux, and cannot be taken back without privilege: the thread
+    ends with the load. Not where a model may start threads of its own here, which inherit it.
+    """
+    if sys.platform == "linux" and options.num_cpus < 2:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOADING_NICENESS)
     return load_envelope(
         Store(options.store_url),
         options.envelope_id,

@@ -85,6 +85,10 @@ class TooLarge(RequestError):
     status, kind = HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large"
     title = "The body is too large"
 
+    def __init__(self, detail: str) -> None:
+        # Otherwise a client that sends before it listens would be heard to the end.
+        super().__init__(detail, headers=[(b"connection", b"close")])
+
 
 class Unsupported(RequestError):
     """The body's Content-Type or Content-Encoding is none that is read here."""

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ray_runtime.batching import MAX_CALLS, MAX_ROWS, Batcher
+from ray_runtime.batching import MAX_CALLS, MAX_ROWS, STALL_S, Batcher
 from ray_runtime.calls import Codec, call_together
 from ray_runtime.lanes import never
 from ray_runtime.protocols.problem import ClientGone, ModelFailed, QueueFull
@@ -101,6 +101,7 @@ def test_a_full_queue_refuses_and_a_drained_one_takes_again() -> None:
 
     async def conversation() -> None:
         batcher = Batcher(model, max_queue=3)
+        await add_all(batcher, [FakeCall("first")])[0]
         futures = add_all(batcher, [FakeCall("x")] * 3)
         with pytest.raises(QueueFull, match="3 requests wait already"):
             batcher.add(FakeCall("late"), never)  # type: ignore[arg-type]
@@ -108,6 +109,18 @@ def test_a_full_queue_refuses_and_a_drained_one_takes_again() -> None:
         assert await add_all(batcher, [FakeCall("later")])[0] == b"later"
 
     talk(conversation)
+
+
+def test_what_came_while_the_process_stood_still_is_no_overload() -> None:
+    model = Model()
+
+    async def conversation() -> list[bytes]:
+        batcher = Batcher(model, max_queue=3)
+        await add_all(batcher, [FakeCall("first")])[0]
+        time.sleep(1.5 * STALL_S)
+        return await asyncio.gather(*add_all(batcher, [FakeCall("x")] * 300))
+
+    assert talk(conversation) == [b"x"] * 300
 
 
 def test_on_threads_calls_gather_while_one_runs() -> None:
