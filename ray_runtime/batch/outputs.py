@@ -99,7 +99,7 @@ def write_part(
     The file appears whole, under a name of its number, so that a task that is tried again writes
     it again. Raises StorageError.
     """
-    folder = Folder(path)
+    folder = Folder(f"{path}/{batch_id}")  # what a worker that dies leaves lies below it too
     name = f"part-{number:06d}.parquet"
     with folder.spool() as file:
         writer: pq.ParquetWriter | None = None
@@ -120,7 +120,7 @@ def write_part(
         if writer is None:
             return None
         size_bytes = file.tell()
-        folder.publish(file, f"{batch_id}/{name}")
+        folder.publish(file, name)
     return WrittenPart(name=name, n_rows=n_rows, size_bytes=size_bytes)
 
 

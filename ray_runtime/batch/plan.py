@@ -5,6 +5,7 @@ Nothing here reads a file or knows Ray.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -27,6 +28,7 @@ PART_WORK_MS = 2_000.0  # a part of a slow function may be small: this much work
 CALL_ROWS = 65_536
 CALL_BYTES = 32 * MIB
 MIN_WORKER_CPUS = 0.5
+UNKNOWN_SLOTS = 16
 
 Shape = Literal["rows", "table", "groups"]
 
@@ -181,16 +183,21 @@ def call_rows(n_rows: int, size_bytes: int) -> int:
     return max(1, min(CALL_ROWS, int(CALL_BYTES / row_bytes)))
 
 
+def worker_slots(total_cpus: float) -> int:
+    """Return how many workers to cut the input for. A cluster without nodes is about to grow."""
+    return max(1, int(total_cpus)) if total_cpus else UNKNOWN_SLOTS
+
+
 def worker_cpus(*, total: float, free: float) -> float:
     """Return what one worker reserves, so that as many start as there are cores.
 
     A replica that reserves a quarter of a core would otherwise cost a batch job a whole one. Where
-    half of the cluster or more is taken the job leaves it alone.
+    half of the cluster or more is taken, the job waits its turn instead.
     """
     if total < 1:
-        return max(total, 0.01)
-    share = free / int(total)
-    return round(min(1.0, max(MIN_WORKER_CPUS, share)) - 0.0005, 3) if share < 1 else 1.0
+        return total or 1.0
+    share = math.floor(free / int(total) * 100) / 100
+    return min(1.0, max(MIN_WORKER_CPUS, share))
 
 
 def _part_bytes(files: Sequence[InputFile], *, total: int, slots: int, row_ms: float | None) -> int:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
+import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,6 +28,7 @@ from ray_runtime.batch.plan import MIB, Part, Slice
 Format = Literal["parquet", "csv"]
 COMPRESSIONS = {".gz": "gzip", ".bz2": "bz2", ".zst": "zstd"}
 READ_ROWS = 65_536
+READ_BYTES = 32 * MIB  # of all columns
 CSV_BLOCK_BYTES = 4 * MIB  # also the longest row
 CSV_NULLS = ["", "NA", "N/A", "#N/A", "null", "NULL", "None"]  # of what is not text
 ROWS_KEY = b"envelope.rows"  # schema metadata of a block: which rows of which files it holds
@@ -59,7 +62,7 @@ def read_part(reading: Reading, part: Part, block_bytes: int | None = None) -> I
     pending_bytes = 0
     for piece in part:
         row = piece.first_row
-        for table in _read_slice(reading, piece):
+        for table in _sliced(_read_slice(reading, piece), block_bytes):
             pending.append((table, piece.path, row))
             row += table.num_rows
             pending_bytes += table.nbytes
@@ -87,6 +90,15 @@ def partition_of(url: str, path: str) -> dict[str, str | None]:
             value = unquote(match[2])
             found[unquote(match[1])] = None if value == _NO_PARTITION else value
     return found
+
+
+def _sliced(tables: Iterator[pa.Table], block_bytes: int | None) -> Iterator[pa.Table]:
+    """Cut tables to a quarter of a block: Ray Data cuts what is half too large, where it likes."""
+    for table in tables:
+        pieces = 1 if block_bytes is None else math.ceil(4 * table.nbytes / block_bytes)
+        step = math.ceil(table.num_rows / max(pieces, 1)) or 1
+        for start in range(0, table.num_rows, step):
+            yield table.slice(start, step)
 
 
 def _joined(pending: Sequence[tuple[pa.Table, str, int]]) -> pa.Table:
@@ -128,8 +140,11 @@ def _read_parquet(
         groups = piece.row_groups if piece.row_groups is not None else range(file.num_row_groups)
         columns = [name for name in reading.columns if name in own]
         for group in groups:
-            # A row group is what a writer held in memory, but of all columns and of any size.
-            for batch in file.iter_batches(65_536, row_groups=[group], columns=columns):
+            # A row group may be of any size; what is held beside the part is not.
+            metadata = file.metadata.row_group(group)
+            rows = READ_BYTES * metadata.num_rows // max(metadata.total_byte_size, 1)
+            size = max(1, min(READ_ROWS, rows))
+            for batch in file.iter_batches(size, row_groups=[group], columns=columns):
                 yield pa.Table.from_batches([batch])
 
 
@@ -203,6 +218,11 @@ def reading_file(url: str, path: str) -> Iterator[None]:
     """Turn what Arrow raises about a file into our error, naming the file and no value of it."""
     try:
         yield
+    except FileNotFoundError as exc:
+        raise StorageError(
+            f"{url}/{path} is not there, seen from {platform.node()}; a local path must lead to "
+            "the same files on every node, else use an object store"
+        ) from exc
     except (pa.ArrowException, UnicodeDecodeError, csv.Error) as exc:
         if match := _CSV_CONVERSION.search(str(exc)):
             raise SchemaError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from ray_runtime.batch.outputs import (
     finish_batch,
     write_empty_part,
 )
-from ray_runtime.batch.plan import worker_cpus
+from ray_runtime.batch.plan import worker_cpus, worker_slots
 
 if TYPE_CHECKING:
     from ray_runtime.batch.pipeline import Workers
@@ -153,7 +152,7 @@ def _workers(job: Job, connection: Connection) -> tuple[Workers, int]:
 
     total = ray.cluster_resources().get("CPU", 0.0)
     free = ray.available_resources().get("CPU", 0.0)
-    slots = max(1, math.floor(total))
+    slots = worker_slots(total)
     return Workers(
         runtime_env=runtime_env_for(connection.store, job.manifest),
         num_cpus=worker_cpus(total=total, free=free),
