@@ -6,6 +6,7 @@ Arrow casts it without losing anything; what is left goes value by value and rep
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -218,6 +219,7 @@ _SIMPLE: dict[type, pa.DataType] = {
     t.Bytes: pa.binary(),
     t.Date: pa.date32(),
     t.Null: pa.null(),
+    t.Uuid: pa.string(),
 }
 
 
@@ -277,6 +279,7 @@ def _written(codec: ColumnCodec, array: Any) -> pa.Array:
 
 
 def _values(cells: list[Any], wanted: pa.DataType | None, kind: t.Type) -> pa.Array:
+    cells = [str(cell) if isinstance(cell, uuid.UUID) else cell for cell in cells]
     try:
         return arrow_array(cells, wanted) if wanted is not None else pa.array(cells)
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as exc:

@@ -161,10 +161,8 @@ def _masked_builder(column: t.Column) -> tuple[Callable[[Cells], Any], Any]:
 
 def _string_builder(column: t.Column) -> tuple[Callable[[Cells], Any], Any]:
     family, _, storage = column.dtype.rstrip("]").partition("[")
-    dtype: Any
-    if family == "string":
-        dtype = pd.StringDtype(storage)
-    else:
+    dtype: Any = pd.StringDtype(storage)
+    if family == "str" and dtype.na_value is pd.NA:  # pandas 3; in pandas 2 the storage says it
         dtype = pd.StringDtype(storage, na_value=np.nan)
     if storage == "python":
         return (lambda cells: pd.array(list(cells), dtype=dtype)), dtype

@@ -337,17 +337,27 @@ def _array(hint: Any, examples: Examples, where: str) -> t.Type:
 
 
 def _numpy_class(hint: type[np.generic], where: str) -> t.NumpyScalar:
-    try:
-        dtype = np.dtype(hint)
-    except TypeError:
-        dtype = np.dtype(object)
-    if dtype.type is not hint or dtype.kind in "Mm":
+    if hint in _ABSTRACT or np.dtype(hint).kind in "Mm":
         raise SchemaError(
             f"{where} is annotated with numpy.{hint.__name__}, which leaves the size open; name "
             "one type, for example np.float64"
         )
-    scalar = numpy_scalar(dtype, where)
-    return t.NumpyScalar(dtype_name(dtype), scalar.of)
+    dtype: Any = np.dtype(hint)
+    return t.NumpyScalar(dtype_name(dtype), numpy_scalar(dtype, where).of)
+
+
+_ABSTRACT = {
+    np.generic,
+    np.number,
+    np.integer,
+    np.signedinteger,
+    np.unsignedinteger,
+    np.inexact,
+    np.floating,
+    np.complexfloating,
+    np.flexible,
+    np.character,
+}
 
 
 def _literal(values: Sequence[Any], where: str) -> t.Type:

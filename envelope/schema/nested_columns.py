@@ -97,6 +97,10 @@ def _arrow_builder(column: t.Column) -> Callable[[Cells], Any]:
 
 def arrow_array(cells: Cells, kind: pa.DataType) -> pa.Array:
     """Return cells as an Arrow array; a dictionary array is built from its values."""
+    if pa.types.is_float16(kind):  # Arrow takes these from numpy alone
+        missing = np.array([cell is None for cell in cells], bool)
+        halves = np.array([0.0 if cell is None else cell for cell in cells], np.float16)
+        return pa.array(halves, kind, mask=missing)
     if pa.types.is_dictionary(kind):
         return pa.array(list(cells), kind.value_type).dictionary_encode().cast(kind)
     return pa.array(list(cells), kind)

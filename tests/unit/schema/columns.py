@@ -110,7 +110,7 @@ COLUMNS: dict[str, pd.Series[Any]] = {
     "arrow-int32": _arrow([1, None], pa.int32()),
     "arrow-uint64": _arrow([2**64 - 1, None], pa.uint64()),
     "arrow-double": _arrow([0.1, None], pa.float64()),
-    "arrow-halffloat": _arrow([0.5, None], pa.float16()),
+    "arrow-halffloat": _arrow([np.float16(0.5), None], pa.float16()),
     "arrow-bool": _arrow([True, None], pa.bool_()),
     "arrow-string": _arrow(["a", None], pa.string()),
     "arrow-large-string": _arrow(["a", None], pa.large_string()),
