@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from envelope.schema.calls import Call
     from envelope.schema.checks import Checker, classes_of, compile_checker
+    from envelope.schema.class_search import settle_annotations
     from envelope.schema.infer import (
         example_arguments,
         infer_function,
@@ -44,6 +45,7 @@ _MODULES = {
     "json_schemas": "json_schema",
     "needs_output": "infer",
     "prove_row_wise": "rowwise",
+    "settle_annotations": "class_search",
     "with_output": "infer",
 }
 
@@ -61,6 +63,7 @@ __all__ = [
     "json_schemas",
     "needs_output",
     "prove_row_wise",
+    "settle_annotations",
     "with_output",
 ]
 

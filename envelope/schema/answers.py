@@ -76,6 +76,23 @@ class AnswerWriter:
                 start = stop
         return answers
 
+    def split(self, output: Any, calls: Sequence[Call]) -> list[Any]:
+        """Return each caller's own part of the output of a shared call, unwritten."""
+        count = len(output) if hasattr(output, "__len__") else None
+        n_rows = sum(call.n_rows or 0 for call in calls)
+        if count != n_rows:
+            got = "one output" if count is None else f"{count} outputs"
+            fault = Fault(path="", expected=f"{n_rows} outputs, one per row", got=got)
+            raise SchemaError(_BROKEN, [fault])
+        rows = getattr(output, "iloc", output)  # frames and Series by place, not by label
+        parts = []
+        start = 0
+        for call in calls:
+            stop = start + (call.n_rows or 0)
+            parts.append(rows[start:stop])
+            start = stop
+        return parts
+
     def _write_each_frame(
         self, frame: FrameCodec, output: Any, calls: Sequence[Call]
     ) -> list[bytes]:

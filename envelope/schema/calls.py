@@ -36,19 +36,23 @@ class Call:
         self._values: dict[str, Any] | None = None
 
     def arguments(self) -> dict[str, Any]:
-        """Return the keyword arguments for the function; a DataFrame is built now."""
+        """Return the keyword arguments for the function, new ones on each call.
+
+        A DataFrame is built now: a function may change it, and be called again after it failed.
+        """
         if self._values is not None:
             return dict(self._values)
-        if self._frame is None:
-            assert self._codec is not None
-            self._frame = self._codec.build(self.columns(), self.n_rows or 0)
-        return {self._name: self._frame}
+        if self._frame is not None:
+            is_pandas = hasattr(self._frame, "iloc")
+            return {self._name: self._frame.copy(deep=False) if is_pandas else self._frame}
+        assert self._codec is not None
+        return {self._name: self._codec.build(self.columns(), self.n_rows or 0)}
 
     def columns(self) -> Sequence[Cells]:
         """Return the cells by column."""
-        if self._cells is None:
-            assert self._rows is not None
-            self._cells = list(zip(*self._rows, strict=True))
+        if self._rows is not None:
+            return list(zip(*self._rows, strict=True))
+        assert self._cells is not None
         return self._cells
 
 

@@ -183,6 +183,10 @@ class Checker:
         """Return, for the output of a shared call, each caller's own rows as JSON."""
         return self._answers.write_each(output, calls)
 
+    def split(self, output: Any, calls: Sequence[Call]) -> list[Any]:
+        """Return each caller's own part of the output of a shared call, for `write_arrow`, ..."""
+        return self._answers.split(output, calls)
+
     def write_arrow(self, output: Any, n_rows: int | None = None) -> pa.Table:
         """Return the output as an Arrow table of `n_rows`: a frame's columns, or `output`."""
         return self._answers.write_arrow(output, n_rows)

@@ -14,20 +14,42 @@ from collections.abc import Callable
 from typing import Any
 
 from envelope.errors import SchemaError
-from envelope.schema.annotations import resolved_hints
+from envelope.schema.annotations import Unresolved, resolved_hints
 from envelope.schema.examples import class_path
 from envelope.schema.record_classes import record_kind
 
 
 def find_classes(function: Callable[..., Any]) -> dict[str, type]:
     """Return "module:qualified name" -> class of every record and enum that is annotated."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    owner = function if inspect.isroutine(function) else type(function).__call__
     found: dict[str, type] = {}
-    for hint in _hints(owner).values():
+    for hint in _hints(_annotated(function)).values():
         _search(hint, found)
     return found
+
+
+def settle_annotations(function: Callable[..., Any]) -> None:
+    """Replace quoted annotations by what they mean, so that the classes travel with the function.
+
+    `from __future__ import annotations` leaves texts, which a pickle of a script's function carries
+    without the classes that they name. To be called before the function is pickled. What cannot be
+    followed stays as it is.
+    """
+    owner = _annotated(function)
+    for one in (getattr(owner, "__func__", owner), *find_classes(function).values()):
+        hints = _hints(one)
+        own: dict[str, Any] = vars(one).get("__annotations__") or {}
+        if not isinstance(one, type):
+            own = getattr(one, "__annotations__", {})
+        for name, hint in own.items():
+            if isinstance(hint, str) and not isinstance(hints.get(name), Unresolved | None):
+                own[name] = hints[name]
+
+
+def _annotated(function: Callable[..., Any]) -> Any:
+    """Return the function or method that holds the annotations."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function if inspect.isroutine(function) else type(function).__call__
 
 
 def _hints(owner: Any) -> dict[str, Any]:

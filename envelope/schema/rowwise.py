@@ -160,6 +160,8 @@ def _relative(one: float, other: float) -> float:
     if one == other or (one != one and other != other):
         return 0.0
     scale = max(abs(one), abs(other))
+    if not scale:  # 0.0 beside NaN: of the two the larger is, to Python, the first
+        return float("inf")
     difference = abs(one - other) / scale
     return difference if difference == difference else float("inf")
 

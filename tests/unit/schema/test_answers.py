@@ -313,6 +313,10 @@ def test_each_caller_gets_its_own_rows(kind: t.Type, output: Any, expected: list
     calls = [checker.read_json(body) for body in bodies]
     assert checker.join(calls)["df"]["n"].tolist() == [1, 2, 3, 4]
     assert checker.write_json_each(output, calls) == expected
+    parts = checker.split(output, calls)
+    assert [len(part) for part in parts] == [1, 2, 0, 1]
+    for part, call, answer in zip(parts, calls, expected, strict=True):
+        assert checker.write_json(part, call) == answer
 
 
 @pytest.mark.parametrize(
@@ -330,6 +334,8 @@ def test_another_number_of_outputs_is_refused(kind: t.Type, output: Any, fault: 
     calls = [checker.read_json(b'{"n": 1}') for _ in range(2)]
     with pytest.raises(SchemaError, match=fault):
         checker.write_json_each(output, calls)
+    with pytest.raises(SchemaError, match="expected 2 outputs, one per row"):
+        checker.split(output, calls)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,13 @@ import pyarrow as pa
 import pytest
 
 from envelope.errors import MAX_FAULTS, SchemaError
-from envelope.schema import Checker, compile_checker, infer_function, with_output
+from envelope.schema import (
+    Checker,
+    compile_checker,
+    infer_function,
+    settle_annotations,
+    with_output,
+)
 from envelope.schema import types as t
 from envelope.schema.checks import classes_of
 
@@ -405,6 +411,45 @@ def test_classes_that_cannot_be_imported_come_with_the_function(
     point = function(**call.arguments())
     assert dataclasses.asdict(point)["x"] == 1
     assert checker.write_json(point, call) == b'{"x":1,"kind":"a"}'
+
+
+def test_quoted_annotations_travel_once_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("script")
+    monkeypatch.setitem(sys.modules, "script", module)
+    source = (
+        "from __future__ import annotations\n"
+        "import dataclasses, enum\n"
+        "class Kind(enum.Enum):\n    A = 'a'\n"
+        "@dataclasses.dataclass\nclass Point:\n    kind: Kind\n"
+        "class Model:\n    def predict(self, point: Point, other: Nowhere = 1) -> Kind:\n"
+        "        return point.kind\n"
+    )
+    exec(compile(source, "script", "exec", dont_inherit=True), vars(module))
+    predict = module.Model().predict
+    settle_annotations(predict)
+    assert predict.__annotations__ == {
+        "point": module.Point,
+        "other": "Nowhere",
+        "return": module.Kind,
+    }
+    assert module.Point.__annotations__ == {"kind": module.Kind}
+    monkeypatch.delitem(sys.modules, "script")
+    assert set(classes_of(predict)) == {"script:Point", "script:Kind"}
+
+
+@pytest.mark.parametrize(
+    "body", [pytest.param(b'{"age": 1}', id="json"), pytest.param(None, id="frame")]
+)
+def test_a_function_that_changes_its_frame_spoils_no_later_call(body: bytes | None) -> None:
+    frame = pd.DataFrame({"age": [1]})
+    checker = checker_of(frame)
+    call = checker.read_arguments((frame,), {}) if body is None else checker.read_json(body)
+    for _ in range(2):
+        given = call.arguments()["df"]
+        assert given.to_dict("list") == {"age": [1]}
+        given["more"] = 1
+        given.loc[0, "age"] = 5
+    assert frame.to_dict("list") == {"age": [1]}
 
 
 def test_output_must_be_known_to_be_written() -> None:

@@ -105,6 +105,10 @@ def noisy(df):  # type: ignore[no-untyped-def]
     return RNG.normal(size=len(df))
 
 
+def share(df):  # type: ignore[no-untyped-def]
+    return df["a"] / df["a"].sum()  # of its first row, 0, alone: NaN
+
+
 def fails_alone(df):  # type: ignore[no-untyped-def]
     if len(df) < 2:
         raise ValueError("secret")
@@ -144,6 +148,7 @@ def text_lengths_differ(df):  # type: ignore[no-untyped-def]
         pytest.param(fails_alone, "row 0 alone: it raised ValueError", id="fails-alone"),
         pytest.param(total, "one output per call, not one per row", id="float"),
         pytest.param(labels, "all rows at once: 2 outputs for 16 rows", id="fixed-list"),
+        pytest.param(share, "row 0 alone: an output differs", id="zero-beside-nan"),
         pytest.param(slightly_off, "more than 1e-09", id="beyond-the-tolerance"),
         pytest.param(text_lengths_differ, "another length", id="lists-of-other-lengths"),
     ],
