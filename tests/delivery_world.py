@@ -106,21 +106,27 @@ class World:
         """Let the controller be killed at the n-th of its next writes, and start another one."""
         self.fuse.left, self.fuse.goes_before = write, before
 
-    def turn(self) -> Sequence[Action]:
+    def turn(self, see: Callable[[Action], None] = lambda action: None) -> Sequence[Action]:
         """One turn, or what a kill leaves of it; then time passes until the next."""
         try:
             turn = self.controller.turn()
         except Killed:
             self.restart()
             return ()
+        for action in turn.actions:
+            see(action)
         self.clock.advance(turn.wait_s)
         return turn.actions
 
-    def settle(self, check: Callable[[], None] = lambda: None) -> int:
+    def settle(
+        self,
+        check: Callable[[], None] = lambda: None,
+        see: Callable[[Action], None] = lambda action: None,
+    ) -> int:
         """Take turns until nothing is left to do; return how many. Fails when it never settles."""
         for count in range(MOST_TURNS):
             before = self.clock.now
-            actions = self.turn()
+            actions = self.turn(see)
             check()
             waited_s = (self.clock.now - before).total_seconds()
             if not actions and waited_s >= 2:
@@ -169,6 +175,10 @@ class World:
         live = [each for each in self.releases(deployment) if each.state == "live"]
         assert len(live) <= 1, live
         return live[0].envelope_id if live else None
+
+    def any_live(self, deployment: str) -> bool:
+        """Whether one is live, or two for a moment."""
+        return any(row.state == "live" for row in self.releases(deployment))
 
     def states(self, deployment: str = "ltv") -> list[tuple[str, str]]:
         """(envelope, state) of every release, oldest first."""

@@ -11,6 +11,7 @@ from controller.apply import Prepared
 from controller.state import App
 from envelope.errors import ClusterError
 
+ROUTING_S = 0.4
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
@@ -51,7 +52,7 @@ class _Replica:
     version: str
     ready_at: datetime | None  # None: never
     fails: bool
-    is_running: bool = False
+    routed_at: datetime | None = None  # runs since ROUTING_S before
     stopped_at: datetime | None = None  # draining until then
 
 
@@ -63,7 +64,7 @@ class _FakeApp:
     deleted_at: datetime | None = None  # draining until then
 
     def running(self) -> list[_Replica]:
-        return [each for each in self.replicas if each.is_running and each.stopped_at is None]
+        return [each for each in self.replicas if each.routed_at and each.stopped_at is None]
 
 
 class FakeServe:
@@ -72,7 +73,7 @@ class FakeServe:
     A new version starts beside the old one, which answers until then (max_surge_percent=100); after
     a start that failed the old one goes on, the application is "failed" and nothing is tried again
     until there is another target; a deleted application answers what it has begun. The same target
-    twice touches nothing.
+    twice touches nothing. The proxy learns of a new replica a little after Serve says it runs.
     """
 
     def __init__(self, clock: FakeClock) -> None:
@@ -117,8 +118,8 @@ class FakeServe:
         """The envelope that answers at the deployment's URL."""
         self._pass_time()
         app = self._apps.get(deployment)
-        running = app.running() if app else []
-        return running[-1].envelope_id if running else None
+        routed = [each for each in app.replicas if self._is_over(each.routed_at)] if app else []
+        return routed[-1].envelope_id if routed and app and app.deleted_at is None else None
 
     def names(self) -> set[str]:
         self._pass_time()
@@ -157,7 +158,7 @@ class FakeServe:
 
     def _retarget(self, app: _FakeApp, prepared: Prepared) -> None:
         app.target, app.failure, app.deleted_at = prepared, None, None
-        app.replicas = [each for each in app.replicas if each.is_running]
+        app.replicas = [each for each in app.replicas if each.routed_at]
         if not any(each.version == prepared.version for each in app.running()):
             self._start(app, prepared.envelope_id, prepared.version)
 
@@ -177,7 +178,8 @@ class FakeServe:
     def _drain(self, app: _FakeApp, replicas: Sequence[_Replica]) -> None:
         for replica in replicas:
             drain_s = self.behaviours.get(replica.envelope_id, Behaviour()).drain_s
-            replica.stopped_at = self._clock.now + timedelta(seconds=drain_s)
+            # Behind a proxy Serve keeps an old replica for longer than the routing takes.
+            replica.stopped_at = self._clock.now + timedelta(seconds=ROUTING_S + drain_s)
 
     def _pass_time(self) -> None:
         for name, app in list(self._apps.items()):
@@ -188,7 +190,7 @@ class FakeServe:
 
     def _finish_starts(self, app: _FakeApp) -> None:
         for replica in list(app.replicas):
-            if replica.is_running or not self._is_over(replica.ready_at):
+            if replica.routed_at or not self._is_over(replica.ready_at):
                 continue
             if replica.fails:
                 app.replicas.remove(replica)
@@ -196,7 +198,7 @@ class FakeServe:
                     message = self.behaviours[replica.envelope_id].message
                     app.failure = f"envelope {replica.envelope_id}: {message}"
                 continue
-            replica.is_running = True
+            replica.routed_at = self._clock.now + timedelta(seconds=ROUTING_S)
             others = [each for each in app.running() if each.version != replica.version]
             self._drain(app, others)
 

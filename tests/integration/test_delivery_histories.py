@@ -6,6 +6,7 @@ that answered goes on answering until it is undeployed or its cluster is lost.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -22,12 +23,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from controller.state import Action, MoveRelease
 from envelope.registry import open_registry
 from tests.delivery_world import World, new_registry
 from tests.fakes import Behaviour, Kind
 
 DEPLOYMENTS = ("ltv", "churn")
 TIMEOUT_S = 10.0
+EXAMPLES = int(os.environ.get("HISTORIES", "40"))  # HISTORIES=1000 for a long run
 # (rule, deployment, tag, priority): two rules of one deployment differ in priority, two do not.
 RULES = {
     "us": ("ltv", "us", 0),
@@ -41,6 +44,8 @@ BEHAVIOURS = st.builds(
     start_s=st.sampled_from((0.0, 1.0, 6.0)),
     drain_s=st.sampled_from((0.0, 3.0)),
 )
+TAGS = st.sampled_from((("us", "hotfix"), ("us",), ("hotfix",), ()))
+TURNS = st.integers(0, 9)  # one start takes about 20
 
 
 class Histories(RuleBasedStateMachine):
@@ -59,6 +64,7 @@ class Histories(RuleBasedStateMachine):
         self.pins: dict[str, str] = {}
         self.config = dict.fromkeys(DEPLOYMENTS, 1)
         self.has_answered: set[str] = set()
+        self.has_live: set[str] = set()
 
     def teardown(self) -> None:
         try:
@@ -69,83 +75,102 @@ class Histories(RuleBasedStateMachine):
 
     # --- what people do
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(behaviours=st.lists(BEHAVIOURS, min_size=2, max_size=2), target=envelopes)
+    def begin(self, behaviours: list[Behaviour]) -> object:
         for name in DEPLOYMENTS:
             self._apply(name)
         for name in RULES:
             self._put_rule(name)
+        return multiple(*(self._save(each, ("us", "hotfix")) for each in behaviours))
 
-    @rule(target=envelopes, behaviour=BEHAVIOURS, tags=st.sets(st.sampled_from(("us", "hotfix"))))
-    def save(self, behaviour: Behaviour, tags: set[str]) -> object:
-        envelope_id = self.world.save(behaviour, **dict.fromkeys(tags, "yes"))
+    @rule(target=envelopes, behaviour=BEHAVIOURS, tags=TAGS, turns=TURNS)
+    def save(self, behaviour: Behaviour, tags: tuple[str, ...], turns: int) -> object:
+        envelope_id = self._save(behaviour, tags)
+        self.take_turns(turns)
+        return envelope_id
+
+    @rule(envelope_id=envelopes, tags=TAGS, turns=TURNS)
+    def tag(self, envelope_id: str, tags: tuple[str, ...], turns: int) -> None:
+        wanted = {tag: "yes" if tag in tags else None for tag in ("us", "hotfix")}
+        self.world.tag(envelope_id, **wanted)
         self.tags[envelope_id] = set(tags)
-        return multiple(envelope_id)
+        self.take_turns(turns)
 
-    @rule(envelope_id=envelopes, tag=st.sampled_from(("us", "hotfix")), value=st.booleans())
-    def tag(self, envelope_id: str, tag: str, value: bool) -> None:
-        self.world.tag(envelope_id, **{tag: "yes" if value else None})
-        (self.tags[envelope_id].add if value else self.tags[envelope_id].discard)(tag)
-
-    @rule(name=st.sampled_from(sorted(RULES)))
-    def pause_or_resume(self, name: str) -> None:
+    @rule(name=st.sampled_from(sorted(RULES)), turns=TURNS)
+    def pause_or_resume(self, name: str, turns: int) -> None:
         self.paused ^= {name}
         self._put_rule(name)
+        self.take_turns(turns)
 
-    @rule(deployment=st.sampled_from(DEPLOYMENTS), envelope_id=envelopes)
-    def deploy(self, deployment: str, envelope_id: str) -> None:
+    @rule(deployment=st.sampled_from(DEPLOYMENTS), envelope_id=envelopes, turns=TURNS)
+    def deploy(self, deployment: str, envelope_id: str, turns: int) -> None:
         self.world.registry.request_deploy(deployment, envelope_id, actor="bob")
         self.pins[deployment] = envelope_id
         self.removed.discard(deployment)
+        self.take_turns(turns)
 
-    @rule(deployment=st.sampled_from(DEPLOYMENTS))
-    def unpin(self, deployment: str) -> None:
-        self.world.registry.unpin(deployment, actor="bob")
-        self.pins.pop(deployment, None)
-
-    @rule(deployment=st.sampled_from(DEPLOYMENTS))
-    def undeploy(self, deployment: str) -> None:
-        self.world.registry.request_undeploy(deployment, actor="bob")
-        self.removed.add(deployment)
-        self.pins.pop(deployment, None)
-        self.has_answered.discard(deployment)
-
-    @rule(deployment=st.sampled_from(DEPLOYMENTS), is_changed=st.booleans())
-    def apply(self, deployment: str, is_changed: bool) -> None:
-        self.config[deployment] += is_changed
-        self._apply(deployment)
+    @rule(
+        deployment=st.sampled_from(DEPLOYMENTS),
+        what=st.sampled_from(("unpin", "undeploy", "apply", "change")),
+        turns=TURNS,
+    )
+    def change_deployment(self, deployment: str, what: str, turns: int) -> None:
+        match what:
+            case "unpin":
+                self.world.registry.unpin(deployment, actor="bob")
+                self.pins.pop(deployment, None)
+            case "undeploy":
+                self.world.registry.request_undeploy(deployment, actor="bob")
+                self.removed.add(deployment)
+                self.pins.pop(deployment, None)
+                self.has_answered.discard(deployment)
+                self.has_live.discard(deployment)
+            case _:
+                self.config[deployment] += what == "change"
+                self._apply(deployment)
+        self.take_turns(turns)
 
     # --- what happens
 
-    @rule(count=st.integers(1, 12))
-    def turns(self, count: int) -> None:
-        for _ in range(count):
-            self.world.turn()
-            self.goes_on_answering()
+    @rule(turns=st.integers(1, 30))
+    def time_passes(self, turns: int) -> None:
+        self.take_turns(turns)
 
-    @rule(write=st.integers(1, 6), before=st.booleans(), count=st.integers(1, 12))
-    def kill(self, write: int, before: bool, count: int) -> None:
+    @rule(write=st.integers(1, 6), before=st.booleans(), turns=st.integers(1, 12))
+    def kill(self, write: int, before: bool, turns: int) -> None:
         self.world.kill_at(write, before=before)
-        self.turns(count)
+        self.take_turns(turns)
 
-    @rule()
-    def kill_while_it_waits(self) -> None:
-        self.world.restart()
+    @rule(what=st.sampled_from(("kill", "replica", "replica", "cluster")), turns=TURNS)
+    def mishap(self, what: str, turns: int) -> None:
+        match what:
+            case "kill":
+                self.world.restart()
+            case "replica":
+                for deployment in DEPLOYMENTS:
+                    self.world.serve.lose_replica(deployment)
+                self.has_answered.clear()
+            case "cluster":
+                self.world.serve.lose_everything()
+                self.world.restart()
+                self.has_answered.clear()
+        self.take_turns(turns)
 
-    @rule(deployment=st.sampled_from(DEPLOYMENTS))
-    def lose_replica(self, deployment: str) -> None:
-        self.world.serve.lose_replica(deployment)
-        self.has_answered.discard(deployment)
+    def take_turns(self, count: int) -> None:
+        for _ in range(count):
+            self.world.turn(self.is_live)
+            self.goes_on_answering()
+            self.goes_on_being_live()
 
-    @rule()
-    def lose_cluster(self) -> None:
-        self.world.serve.lose_everything()
-        self.world.restart()
-        self.has_answered.clear()
+    def is_live(self, action: Action) -> None:
+        """A release is live when it answers, whatever Serve says."""
+        if isinstance(action, MoveRelease) and action.to_state == "live":
+            envelope_id = self.world.registry.release(action.release_id).envelope_id
+            assert self.world.serve.answers(action.deployment) == envelope_id
 
     @rule()
     def quiet_and_right(self) -> None:
-        self.world.settle(check=self.goes_on_answering)
+        self.world.settle(self.goes_on_answering, self.is_live)
         for deployment in DEPLOYMENTS:
             self._check(deployment)
         seq, starts = self.world.registry.last_change(), len(self.world.serve.starts)
@@ -163,6 +188,14 @@ class Histories(RuleBasedStateMachine):
                     self.has_answered.add(deployment)
             else:
                 assert deployment not in self.has_answered, f"{deployment} fell silent"
+
+    def goes_on_being_live(self) -> None:
+        """The record too is never without a live release, also between two writes."""
+        for row in self.world.registry.releases(open_only=True):
+            if row.state == "live" and row.deployment not in self.removed:
+                self.has_live.add(row.deployment)
+        for deployment in self.has_live:
+            assert self.world.any_live(deployment), self.world.history()
 
     def _check(self, deployment: str) -> None:
         live, answers = self.world.live(deployment), self.world.serve.answers(deployment)
@@ -195,6 +228,11 @@ class Histories(RuleBasedStateMachine):
     def _kind(self, envelope_id: str) -> Kind:
         return self.world.serve.behaviours[envelope_id].kind
 
+    def _save(self, behaviour: Behaviour, tags: tuple[str, ...]) -> str:
+        envelope_id = self.world.save(behaviour, **dict.fromkeys(tags, "yes"))
+        self.tags[envelope_id] = set(tags)
+        return envelope_id
+
     def _apply(self, deployment: str) -> None:
         config = {"start_timeout_s": TIMEOUT_S, "max_queue": self.config[deployment]}
         self.world.apply(deployments={deployment: config})
@@ -212,7 +250,6 @@ class Histories(RuleBasedStateMachine):
                 }
             }
         )
-        # A rule to a removed deployment changes nothing about it.
 
 
 def test_histories_converge(tmp_path: Path, request: pytest.FixtureRequest) -> None:
@@ -222,7 +259,7 @@ def test_histories_converge(tmp_path: Path, request: pytest.FixtureRequest) -> N
     run_state_machine_as_test(
         Histories,
         settings=settings(
-            max_examples=25,
+            max_examples=EXAMPLES,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),
