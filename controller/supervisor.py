@@ -73,6 +73,7 @@ def start(settings: Settings) -> bool:
 def supervisor_environment(settings: Settings, home: Home) -> dict[str, str]:
     """Return the environment of the supervisor, which its controller inherits but for ROLE."""
     environment = {**os.environ, **settings.environ(), MARK: home.id, ROLE: "supervisor"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # see cluster.NOT_INHERITED
     if cluster.is_own(settings, home):
         environment.pop("RAY_ADDRESS", None)  # our own is found by its record, also a later one
     elif settings.ray_address is not None:

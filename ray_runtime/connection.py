@@ -55,6 +55,42 @@ def connect(settings: Settings) -> None:
             )
         except Exception as exc:  # Ray raises five kinds here, RuntimeError among them
             raise ClusterError(_why(exc, address)) from exc
+    if not is_own:
+        from ray_runtime.nodes import check_nodes
+
+        check_nodes()
+
+
+def ensure_serve(settings: Settings) -> None:
+    """Start Serve where it does not run: on somebody else's cluster, since `up` starts our own.
+
+    It answers on every node and every interface, as replicas must be reached from other nodes.
+    Raises ClusterError when it does not start.
+    """
+    from ray import serve
+    from ray.serve.context import _get_global_client
+    from ray.serve.exceptions import RayServeException
+
+    try:
+        _get_global_client()
+    except RayServeException:
+        try:
+            serve.start(
+                proxy_location="EveryNode",
+                http_options=serve.HTTPOptions(host="0.0.0.0", port=settings.serve_port),
+            )
+        except Exception as exc:  # whatever its actors raise
+            raise ClusterError(f"Serve does not start on this cluster: {exc}") from exc
+
+
+def serve_url(settings: Settings) -> str:
+    """Return where deployments answer: here, or on the head that RAY_ADDRESS names."""
+    record = Home(settings.home).read_record()
+    address = settings.ray_address
+    host, _, port = (address or "").rpartition(":")
+    is_own = address is None or (record is not None and address == record.address)
+    here = is_own or not port.isdecimal()
+    return f"http://{'127.0.0.1' if here else host}:{settings.serve_port}"
 
 
 def disconnect() -> None:

@@ -36,6 +36,7 @@ from envelope.environment import (
     runtime_version,
     unmet,
 )
+from envelope.environment.build import requirement_lines
 from envelope.errors import ConfigError, DependencyError, EnvelopeError, ModelNotFound
 from envelope.manifest import Manifest, read_record, to_bytes
 from envelope.settings import Settings
@@ -62,9 +63,16 @@ def runtime_env_for(store: Store, manifest: Manifest) -> dict[str, Any]:
     """Return the runtime_env in which this envelope's model runs, and note its recipe in the store.
 
     The lock, and what the runtime adds in the versions of this interpreter, which is the cluster's.
+    On a cluster without our plugin it is Ray's own uv field, beside what the nodes have installed.
     Raises DependencyError when they cannot go together, or the lock is for another Python minor.
     """
+    from ray_runtime.nodes import builder  # which needs the names above
+
     spec = spec_for(manifest)
+    if builder() == "uv":
+        packages = requirement_lines(spec.packages, ())
+        # Without options of ours Ray says --no-cache.
+        return {"uv": {"packages": packages, "uv_check": False, "uv_pip_install_options": []}}
     path = document_path(spec.key)
     try:
         store.get_document(path)
