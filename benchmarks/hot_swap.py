@@ -98,7 +98,8 @@ def deploy(envelope_id: str, *, works: bool) -> float:
     began = time.monotonic()
     envelope("tag", envelope_id, "ready=true")
     while True:
-        releases = json.loads(envelope("releases", NAME, "--json"))
+        lines = envelope("releases", NAME, "--json").splitlines()
+        releases = [json.loads(line) for line in lines]
         state = next((r["state"] for r in releases if r["envelope_id"] == envelope_id), "none")
         if state in ("live", "failed"):
             if (state == "live") != works:

@@ -68,7 +68,7 @@ def runtime_env_for(store: Store, manifest: Manifest) -> dict[str, Any]:
     """
     from ray_runtime.nodes import builder  # which needs the names above
 
-    spec = spec_for(manifest)
+    spec = spec_for(manifest, store.url)
     if builder() == "uv":
         packages = requirement_lines(spec.packages, ())
         # Without options of ours Ray says --no-cache.
@@ -81,7 +81,7 @@ def runtime_env_for(store: Store, manifest: Manifest) -> dict[str, Any]:
     return {FIELD: {"key": spec.key, "store": store.url}}
 
 
-def spec_for(manifest: Manifest) -> EnvironmentSpec:
+def spec_for(manifest: Manifest, store_url: str) -> EnvironmentSpec:
     """Return what decides the environment of this envelope on a cluster like this interpreter."""
     check_python(locked=manifest.environment.python, running=platform.python_version())
     packages = manifest.environment.packages
@@ -89,7 +89,7 @@ def spec_for(manifest: Manifest) -> EnvironmentSpec:
         python=platform.python_version(),
         platform=platform_tag(),
         packages=packages,
-        constraints=runtime_requirements(packages),
+        constraints=runtime_requirements(packages, store_url=store_url),
         runtime_version=runtime_version(),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -13,21 +13,42 @@ from envelope.environment.wheel import content_hash
 from envelope.errors import DependencyError
 from envelope.manifest import Package
 
-# Filesystems that a store may be on: where the node has one, its models need it too.
-_STORE_DISTRIBUTIONS = ("s3fs", "gcsfs", "adlfs")
+# Filesystems that a store or a table may be on, with the URLs that need them.
+_FILESYSTEMS = {
+    "s3fs": ("s3:", "s3a:"),
+    "gcsfs": ("gs:", "gcs:"),
+    "adlfs": ("abfs:", "abfss:", "az:", "adl:"),
+}
 
 
-def runtime_roots(here: Installed | None = None) -> tuple[str, ...]:
-    """Return what every environment holds beside the model's lock, as requirements."""
+def runtime_roots(
+    locked: Sequence[Package] = (), *, store_url: str = "", here: Installed | None = None
+) -> tuple[str, ...]:
+    """Return what an environment holds beside the model's lock, as requirements.
+
+    The filesystem of the store is always among them. Others that the node has (tables may lie
+    there) only where they and the lock go together: no model fails for a filesystem it never meets.
+    """
     here = here or installed()
-    stores = tuple(name for name in _STORE_DISTRIBUTIONS if here.get(name))
-    return ("ray[default,serve,data]", f"{OWN_DISTRIBUTION}[ray]", *stores)
+    pins = {package.name: package.version for package in locked}
+    filesystems = [
+        name
+        for name, schemes in _FILESYSTEMS.items()
+        if here.get(name) and (store_url.startswith(schemes) or _fits(name, pins, here))
+    ]
+    return ("ray[default,serve,data]", f"{OWN_DISTRIBUTION}[ray]", *filesystems)
+
+
+def _fits(name: str, pins: Mapping[str, str], here: Installed) -> bool:
+    _, edges = close([Requirement(name)], here)
+    return not any(edge.clashes_with(pins) for edge in edges)
 
 
 def runtime_requirements(
     locked: Sequence[Package],
     *,
     roots: Sequence[str] | None = None,
+    store_url: str = "",
     here: Installed | None = None,
 ) -> tuple[str, ...]:
     """Return the requirement lines that the runtime adds to a lock, sorted by name.
@@ -39,13 +60,15 @@ def runtime_requirements(
     Raises DependencyError naming both sides when the lock and a root cannot go together.
     """
     here = here or installed()
-    wanted = [Requirement(root) for root in (runtime_roots(here) if roots is None else roots)]
+    if roots is None:
+        roots = runtime_roots(locked, store_url=store_url, here=here)
+    wanted = [Requirement(root) for root in roots]
     _check_present(wanted, here)
     pins = {package.name: package.version for package in locked}
     versions, edges = close(wanted, here)
     clashes = [edge for edge in edges if edge.clashes_with(pins)]
     extras: dict[str, set[str]] = {canonicalize_name(root.name): root.extras for root in wanted}
-    fixed = extras.keys() - set(_STORE_DISTRIBUTIONS)
+    fixed = extras.keys() - _FILESYSTEMS.keys()
     _check_roots(fixed, pins, versions)
     if final := [edge for edge in clashes if edge.requirer in fixed]:
         raise DependencyError(_explain(final, pins, versions))

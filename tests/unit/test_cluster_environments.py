@@ -85,7 +85,7 @@ def test_the_recipe_is_noted_in_the_store(memory_store: Store) -> None:
     assert runtime_env == runtime_env_for(memory_store, manifest)
     key = runtime_env["envelope"]["key"]
     spec = environments.read_spec(memory_store, key)
-    assert spec == spec_for(manifest)
+    assert spec == spec_for(manifest, memory_store.url)
     assert spec.key == key
     assert spec.packages == manifest.environment.packages
     assert any(line.startswith("ray[") for line in spec.constraints)

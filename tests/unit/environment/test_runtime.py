@@ -124,6 +124,25 @@ def test_store_filesystems_of_the_node_are_part_of_the_runtime(site):
 
 
 @pytest.mark.parametrize(
+    "store_url, pins, kept",
+    [
+        pytest.param("file:///store", {}, True, id="tables may lie there"),
+        pytest.param("file:///store", {"dates": "4"}, False, id="it would rule out the model"),
+        pytest.param("s3://bucket/store", {"dates": "4"}, True, id="the store lies there"),
+    ],
+)
+def test_a_filesystem_that_no_store_needs_gives_way(store_url, pins, kept):
+    here = Installed(
+        {
+            "s3fs": described("s3fs", "2026.9", "client"),
+            "client": described("client", "1.0", "dates<3"),
+            "dates": described("dates", "2.0"),
+        }
+    )
+    assert ("s3fs" in runtime_roots(lock(**pins), store_url=store_url, here=here)) is kept
+
+
+@pytest.mark.parametrize(
     "locked, running",
     [
         pytest.param("3.12.1", "3.11.7", id="older here"),
