@@ -27,6 +27,7 @@ from envelope.schema import (
     infer_function,
     needs_output,
     prove_row_wise,
+    settle_annotations,
     with_output,
 )
 
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from envelope.schema.types import FunctionSchema
 
 SAMPLE_ROWS = 5
-PROOF_ROWS = 200  # to choose from: the proof takes up to 16 that differ
+PROOF_ROWS = 1000  # to choose from: the proof takes up to 16 that differ
 PROOF_CALLS = 22  # of the proof with 16 rows
 ANNOUNCED_S = 1.0  # what takes longer is told
 MAX_PROOF_S = 300.0  # a function that is slower than that is not tried row by row
@@ -94,6 +95,7 @@ def try_function(target: Target, example: Example) -> Trial:
             f"{target.name} is async, and query functions are called directly; wrap it, for "
             f"example def {target.name}(...): return asyncio.run(...)"
         )
+    settle_annotations(target.call)
     schema = infer_function(
         target.call, name=target.name, api_input=example.api_input, api_output=example.api_output
     )
@@ -113,17 +115,17 @@ def try_function(target: Target, example: Example) -> Trial:
     proof = _prove(target, checker, arguments, call_ms)
     if proof.is_row_wise:
         checker = compile_checker(schema, function=target.call, row_wise=True)
-    kept = _answered(target, checker, few)
-    sample, reason = _sample(kept, example)
+    body, reason = _body(target, checker, few)
+    kept = None if body is None else _answered(target, checker, body)
+    reason = reason or _reason_not_to_keep(kept, example)
     return Trial(
         schema=schema,
         row_wise=proof,
         statistics=_statistics(example, seen),
-        sample=sample,
+        sample=None if reason else kept,
         no_sample_reason=reason,
         call_ms=call_ms,
-        # The proof makes every call twice.
-        is_deterministic=proof.is_row_wise or _is_repeated(target, checker, kept),
+        is_deterministic=_is_deterministic(target, checker, proof, kept),
     )
 
 
@@ -210,10 +212,20 @@ def _prove(
     return prove_row_wise(target.call, checker, frame)
 
 
-def _answered(target: Target, checker: Checker, few: Mapping[str, Any]) -> Sample:
+def _body(
+    target: Target, checker: Checker, few: Mapping[str, Any]
+) -> tuple[Any | None, str | None]:
+    """Return the request that HTTP would send, else why JSON cannot hold it (an infinity, say)."""
+    try:
+        return checker.write_arguments(take_rows(few, row_count(few) or 1)), None
+    except SchemaError as exc:
+        what = f": {exc.faults[0]}" if exc.faults else ""
+        return None, f"JSON cannot hold the example{what}"
+
+
+def _answered(target: Target, checker: Checker, body: Any) -> Sample:
     """Make the call that HTTP would make: JSON in, checks, function, checks, JSON out."""
     with _explained(target, "fails on its own example"):
-        body = checker.write_arguments(take_rows(few, row_count(few) or 1))
         return Sample(input=body, output=_answer(target, checker, body))
 
 
@@ -222,21 +234,26 @@ def _answer(target: Target, checker: Checker, body: Any) -> Any:
     return checker.write_value(_call(target, call.arguments()), call)
 
 
-def _is_repeated(target: Target, checker: Checker, sample: Sample) -> bool:
+def _is_deterministic(
+    target: Target, checker: Checker, proof: RowWise, sample: Sample | None
+) -> bool | None:
+    if proof.is_row_wise:
+        return True  # the proof makes every call twice
+    if sample is None:
+        return None
     with _explained(target, "fails when it is called again"):
         again = _answer(target, checker, sample.input)
     return msgspec.json.encode(again) == msgspec.json.encode(sample.output)  # NaN equals NaN
 
 
-def _sample(sample: Sample, example: Example) -> tuple[Sample | None, str | None]:
-    """Return the sample if it is to be kept, else why not."""
+def _reason_not_to_keep(sample: Sample | None, example: Example) -> str | None:
     if example.sensitive:
-        return None, SENSITIVE
+        return SENSITIVE
     if example.sample_rows == 0:
-        return None, NOT_WANTED
+        return NOT_WANTED
     if (size_bytes := len(msgspec.json.encode(sample))) > MAX_SAMPLE_BYTES:
-        return None, f"it is {size_bytes:,} bytes of JSON, at most {MAX_SAMPLE_BYTES:,} are kept"
-    return sample, None
+        return f"it is {size_bytes:,} bytes of JSON, at most {MAX_SAMPLE_BYTES:,} are kept"
+    return None
 
 
 def _time_ms(target: Target, few: Mapping[str, Any]) -> float:

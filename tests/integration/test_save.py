@@ -521,3 +521,15 @@ def test_a_changed_manifest_is_refused(home: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b'"name":"m"', b'"name":"n"'))
     with pytest.raises(IntegrityError, match="was changed after it was saved"):
         _ = me.get(envelope.id).manifest
+
+
+def test_an_example_that_json_cannot_hold_is_saved_without_a_sample() -> None:
+    def clip(frame: pd.DataFrame) -> pd.Series:
+        return frame["x"].clip(0, 1)
+
+    saved = me.save_model(
+        name="clip", query_function=clip, api_input=pd.DataFrame({"x": [1.0, float("inf")] * 8})
+    )
+    function = saved.functions["clip"]
+    assert function.sample is None
+    assert "JSON cannot hold the example" in str(function.no_sample_reason)
