@@ -46,6 +46,8 @@ def _join(connection: Connection) -> Controller:
     """Join the cluster, and leave what this process knew of another one behind."""
     cluster.disconnect()
     cluster.connect(connection.settings)
+    cluster.ensure_serve(connection.settings)
+    cluster.ensure_serve(connection.settings)
     # Serve reads its flags when it is imported; they are set by now.
     from controller.serve import Preparer, RayServe
 

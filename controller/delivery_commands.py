@@ -289,7 +289,9 @@ def _find(registry: Registry, name: str) -> DeploymentRow:
 
 
 def _url(connection: Connection, name: str) -> str:
-    return f"http://127.0.0.1:{connection.settings.serve_port}/{name}"
+    from ray_runtime.connection import serve_url
+
+    return f"{serve_url(connection.settings)}/{name}"
 
 
 # --- printing

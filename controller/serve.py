@@ -2,52 +2,45 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 
 from controller.apply import Prepared
 from controller.releases import Request
 from controller.state import App
-from envelope.errors import ClusterError, EnvelopeError
 from envelope.manifest import Manifest
 from envelope.registry import EnvelopeRow
 from envelope.settings import Settings
 from envelope.store import Store
 from ray_runtime import apps
+from ray_runtime.connection import serve_url
+from ray_runtime.connection import serve_url
 from ray_runtime.environments import runtime_env_for
 
 PROBES = 16  # deployments asked at once what answers; one that hangs takes two seconds
 MANIFESTS = 512  # kept in memory, some 20 kB each
-
-log = logging.getLogger(__name__)
 
 
 class RayServe:
     """The Serve of the cluster that this process has joined."""
 
     def __init__(self, settings: Settings) -> None:
-        self._serve_url = f"http://127.0.0.1:{settings.serve_port}"
+        self._serve_url = serve_url(settings)
         self._probes = ThreadPoolExecutor(PROBES, thread_name_prefix="answering")
 
     def observe(self) -> Mapping[str, App]:
-        with _translated("looking at Serve"):
-            found = apps.observe()
-        return {name: _app(each) for name, each in found.items()}
+        return {name: _app(each) for name, each in apps.observe().items()}
 
     def answering(self, deployments: Sequence[str]) -> Mapping[str, str | None]:
         ask = partial(apps.answering, self._serve_url)
         return dict(zip(deployments, self._probes.map(ask, deployments), strict=True))
 
     def deploy(self, applications: Sequence[Prepared]) -> None:
-        with _translated("asking Serve to deploy"):
-            apps.deploy([each.spec for each in applications])
+        apps.deploy([each.spec for each in applications])
 
     def delete(self, deployments: Sequence[str]) -> None:
-        with _translated("asking Serve to delete"):
-            apps.delete(deployments)
+        apps.delete(deployments)
 
 
 class Preparer:
@@ -55,7 +48,7 @@ class Preparer:
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._store = store
-        self._serve_url = f"http://127.0.0.1:{settings.serve_port}"
+        self._serve_url = serve_url(settings)
         self._manifests: dict[str, Manifest] = {}
 
     def read_manifest(self, row: EnvelopeRow) -> Manifest:
@@ -103,15 +96,3 @@ def _app(found: apps.ObservedApp) -> App:
 def _version(replica_version: str, num_replicas: int) -> str:
     """Serve changes the number of replicas in place; to the controller it is a change like any."""
     return f"{replica_version}-{num_replicas}"
-
-
-@contextmanager
-def _translated(doing: str) -> Iterator[None]:
-    try:
-        yield
-    except EnvelopeError:
-        raise
-    except Exception as exc:  # Ray raises RayError, ConnectionError, RuntimeError and others here
-        raise ClusterError(
-            f"{doing} failed ({type(exc).__name__}: {exc}); look with `envelope status`"
-        ) from exc

@@ -182,7 +182,6 @@ def _start(settings: Settings, home: Home, report: Report) -> ClusterRecord:
         "ray_port": settings.ray_port,
         "job_port": settings.job_port,
         "temp_dir": str(home.temp_dir),
-        "serve_host": "127.0.0.1",
         "serve_port": settings.serve_port,
     }
     log_path = home.logs / "head.log"

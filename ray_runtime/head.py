@@ -47,15 +47,15 @@ def start_ray(*, port: int, job_port: int, temp_dir: str) -> None:
     )
 
 
-def start_serve(*, address: str, host: str, port: int) -> None:
-    """Start Serve's controller and its HTTP proxy. Does nothing where Serve runs already."""
+def start_serve(*, address: str, port: int) -> None:
+    """Start Serve's controller and its HTTP proxy, for this machine alone."""
     import ray
     from ray import serve
 
     ray.init(address=address, namespace="envelope", log_to_driver=False, configure_logging=False)
     serve.start(
-        proxy_location="HeadOnly" if host == "127.0.0.1" else "EveryNode",
-        http_options=serve.HTTPOptions(host=host, port=port),
+        proxy_location="HeadOnly",
+        http_options=serve.HTTPOptions(host="127.0.0.1", port=port),
     )
     ray.shutdown()
 
@@ -66,11 +66,7 @@ def main() -> None:
     print(f"{PROGRESS}Ray", flush=True)
     start_ray(port=wanted["ray_port"], job_port=wanted["job_port"], temp_dir=wanted["temp_dir"])
     print(f"{PROGRESS}Serve", flush=True)
-    start_serve(
-        address=f"127.0.0.1:{wanted['ray_port']}",
-        host=wanted["serve_host"],
-        port=wanted["serve_port"],
-    )
+    start_serve(address=f"127.0.0.1:{wanted['ray_port']}", port=wanted["serve_port"])
 
 
 if __name__ == "__main__":
