@@ -1,4 +1,4 @@
-"""`envelope env`: the variables with which Ray's own commands reach the local platform."""
+"""`envelope env`: the variables with which Ray's own commands do what we rely on."""
 
 from __future__ import annotations
 
@@ -16,10 +16,24 @@ def add_commands(group: click.Group) -> None:
 
 
 @click.command()
-def env() -> None:
-    """Print what lets Ray's own commands reach the platform: eval "$(envelope env)"."""
-    for name, value in variables(Settings.read()).items():
+@click.option("--node", is_flag=True, help="For `ray start` on a node of a cluster of yours.")
+def env(node: bool) -> None:
+    """Print what lets Ray's own commands reach the platform: eval "$(envelope env)".
+
+    With --node, what a node has to be started with: eval "$(envelope env --node)"; ray start ...
+    """
+    for name, value in (node_variables() if node else variables(Settings.read())).items():
         click.echo(f"export {name}={shlex.quote(value)}")
+
+
+def node_variables() -> dict[str, str]:
+    """Return the variables of `ray start` on each node of a cluster that is not a local platform.
+
+    The token is the one that Ray looks for itself, in ~/.ray/auth_token.
+    """
+    from ray_runtime.flags import NODE_FLAGS
+
+    return NODE_FLAGS | {"RAY_AUTH_MODE": "token"}
 
 
 def variables(settings: Settings) -> dict[str, str]:

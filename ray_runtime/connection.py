@@ -58,7 +58,7 @@ def connect(settings: Settings) -> None:
     if not is_own:
         from ray_runtime.nodes import check_nodes
 
-        check_nodes()
+        check_nodes(settings.store_url)
 
 
 def ensure_serve(settings: Settings) -> None:

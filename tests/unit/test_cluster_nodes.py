@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from envelope.errors import ClusterError
+from envelope.errors import ClusterError, ConfigError
 from envelope.settings import Settings
 from ray_runtime.connection import serve_url
-from ray_runtime.nodes import Node, choose_builder
+from ray_runtime.nodes import Node, check_store, choose_builder
 
 FULL = Node(address="10.0.0.1", runtime="0.1.0", plugin="0.1.0")
 NO_PLUGIN = Node(address="10.0.0.2", runtime="0.1.0", plugin=None)
@@ -46,6 +46,21 @@ def test_nodes_that_differ_are_named(nodes: list[Node], message: str) -> None:
     with pytest.raises(ClusterError) as caught:
         choose_builder({str(number): node for number, node in enumerate(nodes)})
     assert str(caught.value).startswith(message)
+
+
+def test_a_store_that_nodes_do_not_share_is_refused() -> None:
+    nodes = {
+        "a": Node(address="10.0.0.1", runtime="0.1.0", plugin="0.1.0", mark="ours"),
+        "b": Node(address="10.0.0.2", runtime="0.1.0", plugin="0.1.0", mark=None),
+        "c": Node(address="10.0.0.3", runtime="0.1.0", plugin="0.1.0", mark="of their own"),
+    }
+    with pytest.raises(ConfigError) as caught:
+        check_store(nodes, url="file:///home/ann/.envelope/store", mark="ours")
+    assert str(caught.value).startswith(
+        "the store file:///home/ann/.envelope/store is a folder that 10.0.0.2, 10.0.0.3 cannot "
+        "read; set ENVELOPE_STORE to"
+    )
+    check_store({"a": nodes["a"]}, url="file:///x", mark="ours")
 
 
 @pytest.mark.parametrize(
