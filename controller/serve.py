@@ -15,7 +15,6 @@ from envelope.settings import Settings
 from envelope.store import Store
 from ray_runtime import apps
 from ray_runtime.connection import serve_url
-from ray_runtime.connection import serve_url
 from ray_runtime.environments import runtime_env_for
 
 PROBES = 16  # deployments asked at once what answers; one that hangs takes two seconds
