@@ -25,8 +25,8 @@ class Settings:
     store_url: fsspec URL of the store.
     environments_dir: virtual environments that nodes build, kept across restarts.
     ray_address: the cluster to use instead of the one that `envelope up` starts.
-    serve_port, api_port, job_port, ray_port: TCP ports of Serve's HTTP, our API and UI, Ray's job
-        server and Ray's control store.
+    serve_port, job_port, ray_port: TCP ports of Serve's HTTP, Ray's job server and Ray's control
+        store.
     haproxy_stats_port, haproxy_metrics_port: HAProxy's own two.
     actor: who is written into the history of every change.
     """
@@ -37,7 +37,6 @@ class Settings:
     environments_dir: Path
     ray_address: str | None = None
     serve_port: int = 8000
-    api_port: int = 8080
     job_port: int = 8265
     ray_port: int = 6379
     haproxy_stats_port: int = 8404
@@ -61,7 +60,6 @@ class Settings:
             ).expanduser(),
             ray_address=env.get("RAY_ADDRESS") or None,
             serve_port=_port(env, "ENVELOPE_SERVE_PORT", 8000),
-            api_port=_port(env, "ENVELOPE_API_PORT", 8080),
             job_port=_port(env, "ENVELOPE_JOB_PORT", 8265),
             ray_port=_port(env, "ENVELOPE_RAY_PORT", 6379),
             haproxy_stats_port=_port(env, "ENVELOPE_HAPROXY_STATS_PORT", 8404),
@@ -77,7 +75,6 @@ class Settings:
             "ENVELOPE_STORE": self.store_url,
             "ENVELOPE_ENVIRONMENTS": str(self.environments_dir),
             "ENVELOPE_SERVE_PORT": str(self.serve_port),
-            "ENVELOPE_API_PORT": str(self.api_port),
             "ENVELOPE_JOB_PORT": str(self.job_port),
             "ENVELOPE_RAY_PORT": str(self.ray_port),
             "ENVELOPE_HAPROXY_STATS_PORT": str(self.haproxy_stats_port),

@@ -111,8 +111,6 @@ def status(settings: Settings) -> ClusterStatus:
     roles = {process.role for process in found}
     missing = tuple(role for role in VITAL if role not in roles)
     urls = {} if record is None else {"serve": record.serve_url, "jobs": record.job_url}
-    if "controller" in roles:
-        urls["api"] = f"http://127.0.0.1:{settings.api_port}"
     remote = settings.ray_address if not is_own(settings, home) else None
     return ClusterStatus(
         state="remote" if remote else _state(found, missing, record),
@@ -139,7 +137,6 @@ def wanted_ports(settings: Settings) -> list[WantedPort]:
     """Return the ports that a start needs, each with the variable that changes it."""
     wanted = {
         "SERVE": (settings.serve_port, "the deployments' HTTP"),
-        "API": (settings.api_port, "the controller's API and UI"),
         "JOB": (settings.job_port, "Ray's dashboard and job server"),
         "RAY": (settings.ray_port, "Ray's control store"),
     }
@@ -286,5 +283,4 @@ def _purposes(settings: Settings, record: ClusterRecord | None) -> dict[int, str
         record.metrics_port: "HAProxy's metrics",
         record.inner.fallback_http: "Serve's fallback proxy",
         record.inner.dashboard_metrics: "Ray's dashboard, metrics",
-        settings.api_port: "controller (API and UI)",
     }
