@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
 from ray_runtime.batching import MAX_ROWS, Batcher
 from ray_runtime.calls import Codec, Function, call_alone, call_together, read_and_call
@@ -39,9 +39,25 @@ Place: TypeAlias = Literal["loop", "threads", "awaited"]
 log = logging.getLogger(__name__)
 
 
-def never() -> bool:
-    """Say that a caller is still there."""
-    return False
+class Caller(Protocol):
+    """Whoever asked, as far as it matters here."""
+
+    def is_gone(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+
+    def is_alone(self) -> bool:
+        """Whether no other request is there that a call could be shared with."""
+
+
+class _Anyone:
+    def is_gone(self) -> bool:
+        return False
+
+    def is_alone(self) -> bool:
+        return False
+
+
+ANYONE: Caller = _Anyone()  # one of many, who stays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +165,7 @@ class Lane:
         self._awaiting = asyncio.Semaphore(ASYNC_CALLS)
         self._awaiting_queue = 0
 
-    async def answer(self, body: bytes, codec: Codec, is_gone: Callable[[], bool] = never) -> bytes:
+    async def answer(self, body: bytes, codec: Codec, caller: Caller = ANYONE) -> bytes:
         """Read a body, call the function, and return the answer's body.
 
         Raises SchemaError for the body, ModelFailed for the model, QueueFull, TimedOut, ClientGone.
@@ -157,26 +173,30 @@ class Lane:
         if self.place == "awaited":
             return await self._await(body, codec)
         if len(body) > INLINE_BODY_BYTES:
-            return await self._on_thread(body, codec, is_gone)
-        if self.is_shared and codec.write_each is not None:
-            return await self._together(body, codec, is_gone)
+            return await self._on_thread(body, codec, caller)
+        if self.is_shared and codec.write_each is not None and not self._goes_alone(caller):
+            return await self._together(body, codec, caller)
         if self.place == "loop":
             began = time.perf_counter()
             try:
                 return call_alone(self._call, codec.read(body), codec)
             finally:
                 self._observe((time.perf_counter() - began) * 1000)
-        return await self._on_thread(body, codec, is_gone)
+        return await self._on_thread(body, codec, caller)
 
-    async def _on_thread(self, body: bytes, codec: Codec, is_gone: Callable[[], bool]) -> bytes:
-        return await self._pool.run(lambda: read_and_call(self._call, body, codec, is_gone))
+    def _goes_alone(self, caller: Caller) -> bool:
+        """Whether to skip the queue for company, which would cost a lone caller two turns."""
+        return self.place == "loop" and caller.is_alone()
 
-    async def _together(self, body: bytes, codec: Codec, is_gone: Callable[[], bool]) -> bytes:
+    async def _on_thread(self, body: bytes, codec: Codec, caller: Caller) -> bytes:
+        return await self._pool.run(lambda: read_and_call(self._call, body, codec, caller.is_gone))
+
+    async def _together(self, body: bytes, codec: Codec, caller: Caller) -> bytes:
         call = codec.read(body)
         rows = call.n_rows or 0
         if rows > MAX_ROWS or (self.place == "loop" and rows > INLINE_ROWS):
             return await self._pool.run(lambda: call_alone(self._call, call, codec))
-        future = self._batcher(codec).add(call, is_gone)
+        future = self._batcher(codec).add(call, caller.is_gone)
         if self.place == "loop":
             return await future
         return await within(future, self._timeout_s)

@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import statistics
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -29,7 +30,8 @@ from ray_runtime.lanes import Lane, Pace, Pool, threads_for
 WARM_CALLS = 5  # the first ones pay for lazy imports and caches
 WARM_UP_S = 2.0  # a function that takes this long is warm after one call
 LOADING_NICENESS = 15  # importing pandas and a model library takes a core for seconds
-MOSTLY = 0.5  # of the time of a call, for it to count as waiting rather than computing
+MOSTLY = 0.5  # of a call's time is CPU time, if it computes rather than waits
+WAIT_S = 0.001  # a wait shorter than this is no reason for threads
 
 log = logging.getLogger(__name__)
 
@@ -140,24 +142,44 @@ def measure(function: LoadedFunction, checker: Checker) -> Pace:
     if function.sample is None:
         return Pace(call_ms=function.call_ms)
     body = msgspec.json.encode(function.sample.input)
-    walls: list[float] = []
-    busy: list[float] = []
+    timings: list[Timing] = []
     began = time.perf_counter()
-    while len(walls) < WARM_CALLS and time.perf_counter() - began < WARM_UP_S:
-        wall, cpu = time.perf_counter(), time.process_time()
+    while len(timings) < WARM_CALLS and time.perf_counter() - began < WARM_UP_S:
+        wall, cpu, waits = time.perf_counter(), time.process_time(), _waits()
         answer_sample(function.name, function.call, checker, body)
-        walls.append(time.perf_counter() - wall)
-        busy.append(time.process_time() - cpu)
-    return pace_of(walls, busy)
+        timings.append(
+            Timing(time.perf_counter() - wall, time.process_time() - cpu, _waits() - waits)
+        )
+    return pace_of(timings)
 
 
-def pace_of(walls_s: list[float], busy_s: list[float]) -> Pace:
-    """Return what the warm calls say: the later ones count, the first paid for the imports."""
-    warm = len(walls_s) // 2
-    wall = statistics.median(walls_s[warm:])
-    cpu = statistics.median(busy_s[warm:])
-    is_waiting = wall > 0.001 and cpu < (1 - MOSTLY) * wall
-    return Pace(call_ms=wall * 1000, is_waiting=is_waiting)
+class Timing(NamedTuple):
+    """One call. wall_s, cpu_s (of all threads), waits: how often it let go of the processor."""
+
+    wall_s: float
+    cpu_s: float
+    waits: int
+
+
+def pace_of(timings: Sequence[Timing]) -> Pace:
+    """Return what the warm calls say: the later ones count, the first paid for the imports.
+
+    A call that computes on a busy node takes longer than its CPU time too, but without letting go.
+    """
+    warm = timings[len(timings) // 2 :]
+    return Pace(
+        call_ms=statistics.median(one.wall_s for one in warm) * 1000,
+        is_waiting=all(
+            one.wall_s > WAIT_S and one.cpu_s < MOSTLY * one.wall_s and one.waits for one in warm
+        ),
+    )
+
+
+def _waits() -> int:
+    """Return how often this thread has waited for something; where that is not known, once more."""
+    if sys.platform != "linux":
+        return time.perf_counter_ns()
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
 
 
 def describe_replay(found: Replay) -> dict[str, Any]:

@@ -132,6 +132,18 @@ class Request:
         cycle = getattr(self._receive, "__self__", None)
         return bool(getattr(cycle, "disconnected", False))
 
+    def is_alone(self) -> bool:
+        """Whether no other request is here now, where the server lets us see it.
+
+        uvicorn makes a task per request as it reads them, all that are there in one turn of the
+        loop, before the first of them runs.
+        """
+        try:
+            tasks = self._receive.__self__.on_response.__self__.tasks  # type: ignore[attr-defined]
+        except AttributeError:
+            return False
+        return len(tasks) == 1
+
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Answer]]
 WriteProblem: TypeAlias = Callable[[Problem], Answer]

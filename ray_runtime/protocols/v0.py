@@ -62,7 +62,7 @@ def query_handler(lane: Lane, formats: Formats) -> Handler:
     async def query(request: Request) -> Answer:
         codec = choose(request.content_type, request.accept)
         body = await request.body()
-        answer = await lane.answer(body, codec, request.is_gone)
+        answer = await lane.answer(body, codec, request)
         return Answer(answer, media_types[codec.media_type])
 
     return query

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ray_runtime.batching import MAX_CALLS, MAX_ROWS, STALL_S, Batcher
 from ray_runtime.calls import Codec, call_together
-from ray_runtime.lanes import never
+from ray_runtime.lanes import ANYONE
 from ray_runtime.protocols.problem import ClientGone, ModelFailed, QueueFull
 
 
@@ -48,7 +48,7 @@ def talk(conversation: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
 
 
 def add_all(batcher: Batcher, calls: Sequence[FakeCall]) -> list[asyncio.Future[bytes]]:
-    return [batcher.add(call, never) for call in calls]  # type: ignore[arg-type]
+    return [batcher.add(call, ANYONE.is_gone) for call in calls]  # type: ignore[arg-type]
 
 
 def test_what_is_there_together_goes_together() -> None:
@@ -104,7 +104,7 @@ def test_a_full_queue_refuses_and_a_drained_one_takes_again() -> None:
         await add_all(batcher, [FakeCall("first")])[0]
         futures = add_all(batcher, [FakeCall("x")] * 3)
         with pytest.raises(QueueFull, match="3 requests wait already"):
-            batcher.add(FakeCall("late"), never)  # type: ignore[arg-type]
+            batcher.add(FakeCall("late"), ANYONE.is_gone)  # type: ignore[arg-type]
         await asyncio.gather(*futures)
         assert await add_all(batcher, [FakeCall("later")])[0] == b"later"
 

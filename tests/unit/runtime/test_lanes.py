@@ -11,7 +11,7 @@ import pytest
 
 import envelope as me
 from ray_runtime.lanes import STRIKES, TOO_SLOW_MS, Lane, Pace, Pool, place_of, threads_for
-from ray_runtime.live import pace_of
+from ray_runtime.live import Timing, pace_of
 from ray_runtime.protocols.formats import formats_of
 from ray_runtime.protocols.problem import QueueFull, TimedOut
 from tests.unit.runtime.conftest import Answered, Client, as_if_in_a_notebook, frame, serving
@@ -48,15 +48,19 @@ def test_threads_for(paces: list[Pace], num_cpus: float, threads: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "walls, busy, pace",
+    "timings, pace",
     [
-        pytest.param([9.0, 0.01, 0.01], [9.0, 0.01, 0.01], Pace(call_ms=10.0), id="first-is-cold"),
-        pytest.param([0.05, 0.05], [0.001, 0.001], Pace(call_ms=50.0, is_waiting=True), id="waits"),
-        pytest.param([0.0002], [0.0], Pace(call_ms=0.2), id="too-quick-to-tell"),
+        pytest.param(
+            [(9.0, 9.0, 0), (0.01, 0.01, 0), (0.01, 0.01, 0)], Pace(call_ms=10.0), id="cold-first"
+        ),
+        pytest.param([(0.05, 0.001, 1)] * 2, Pace(call_ms=50.0, is_waiting=True), id="waits"),
+        pytest.param([(0.05, 0.01, 0)] * 2, Pace(call_ms=50.0), id="a-busy-node"),
+        pytest.param([(0.05, 0.01, 2), (0.05, 0.04, 2)], Pace(call_ms=50.0), id="once-undisturbed"),
+        pytest.param([(0.0002, 0.0, 1)], Pace(call_ms=0.2), id="too-quick-to-tell"),
     ],
 )
-def test_pace_of(walls: list[float], busy: list[float], pace: Pace) -> None:
-    assert pace_of(walls, busy) == pace
+def test_pace_of(timings: list[tuple[float, float, int]], pace: Pace) -> None:
+    assert pace_of([Timing(*one) for one in timings]) == pace
 
 
 class TestPool:
@@ -241,3 +245,69 @@ def test_an_async_function_is_awaited(adding: me.Envelope) -> None:
     answers, took_s = serving(adding, conversation)
     assert answers == [str(n + 1).encode() for n in range(20)]
     assert took_s < 0.3
+
+
+class Lone:
+    """A caller whom the server knows to be the only one."""
+
+    def is_gone(self) -> bool:
+        return False
+
+    def is_alone(self) -> bool:
+        return True
+
+
+def test_a_lone_caller_does_not_queue_for_company(sums: me.Envelope) -> None:
+    async def conversation(client: Client) -> tuple[bytes, bool]:
+        lane = client.live.default
+        codec = formats_of(lane.checker).chooser()(None, None)
+        answering = lane.answer(b'{"x": 1.0, "y": 2.0}', codec, Lone())
+        try:
+            answering.send(None)  # type: ignore[attr-defined] # runs to its first wait, if any
+        except StopIteration as done:
+            return done.value, lane.is_shared
+        raise AssertionError("it waited")
+
+    assert serving(sums, conversation) == (b"6.0", True)
+
+
+def test_uvicorn_still_lets_us_see_who_is_alone() -> None:
+    """What `Request.is_alone` and `is_gone` look at is uvicorn's own, and may move."""
+    import uvicorn
+
+    from ray_runtime.protocols.http import Message, Receive, Request, Scope, Send
+
+    seen: list[tuple[bool, bool]] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append((Request(scope, receive, 1, 1.0).is_alone(), hasattr(receive, "__self__")))
+        opening: Message = {"type": "http.response.start", "status": 204, "headers": []}
+        await send(opening)
+        await send({"type": "http.response.body", "body": b""})
+
+    async def talk() -> None:
+        import socket
+
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            config = uvicorn.Config(app, lifespan="off", log_config=None, http="httptools")
+            server = uvicorn.Server(config)
+            serving_task = asyncio.create_task(server.serve(sockets=[listener]))
+            while not server.started:
+                await asyncio.sleep(0.01)
+            request = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
+            host, port = listener.getsockname()
+            pairs = [await asyncio.open_connection(host, port) for _ in range(3)]
+            pairs[0][1].write(request)
+            await pairs[0][0].readuntil(b"\r\n\r\n")
+            for _, writer in pairs:
+                writer.write(request)
+            for reader, writer in pairs:
+                await reader.readuntil(b"\r\n\r\n")
+                writer.close()
+            server.should_exit = True
+            await serving_task
+
+    asyncio.run(talk())
+    assert seen[0] == (True, True)
+    assert (False, True) in seen[1:]
