@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -126,14 +127,12 @@ def run_pipeline(
         "num_cpus": workers.num_cpus,
         "runtime_env": dict(workers.runtime_env),
     }
-    # Where a block is scored apart from where it was read, it is scored near where it lies.
-    later = common | ({"scheduling_strategy": "DEFAULT"} if cut.is_spread else {})
     sink = Sink(writing)
     with _context(cut, scoring, shows_progress=shows_progress):
         dataset = ray.data.read_datasource(
             source,
             override_num_blocks=max(len(cut.parts), 1),
-            concurrency=workers.concurrency,
+            concurrency=_readers(cut, workers.concurrency),
             **common,
         )
         if scoring.shape == "groups":
@@ -142,7 +141,7 @@ def run_pipeline(
                 fn_kwargs={"scoring": scoring},
                 batch_format="pyarrow",
                 compute=TaskPoolStrategy(workers.concurrency),
-                **later,
+                **common,
             )
         else:
             dataset = dataset.map_batches(
@@ -151,10 +150,20 @@ def run_pipeline(
                 batch_size=None,
                 batch_format="pyarrow",
                 compute=TaskPoolStrategy(workers.concurrency),
-                **later,
+                **common,
             )
-        dataset.write_datasink(sink, ray_remote_args=later, concurrency=workers.concurrency)
+        dataset.write_datasink(sink, ray_remote_args=common, concurrency=workers.concurrency)
     return sink.parts
+
+
+def _readers(cut: Cut, concurrency: int | None) -> int | None:
+    """Return how many tasks may read at once, None for as many as the cluster runs.
+
+    Ray Data fuses what has equal limits, and scoring and writing, once fused, count as having none
+    (2.60). What is to be spread must not be fused with them: its reading tasks are limited to as
+    many as there are.
+    """
+    return len(cut.parts) if cut.is_spread else concurrency
 
 
 @contextmanager
@@ -177,7 +186,9 @@ def _context(cut: Cut, scoring: Scoring, *, shows_progress: bool) -> Iterator[No
     for handler in console:
         handler.setLevel(logging.ERROR)  # its logs are in the session's folder, whole
     try:
-        with DataContext.current(context):
+        with DataContext.current(context), warnings.catch_warnings():
+            # More workers than blocks is no mistake of whoever set a number of workers.
+            warnings.filterwarnings("ignore", "The maximum number of concurrent tasks")
             yield
     finally:
         for handler, level in zip(console, levels, strict=True):

@@ -63,7 +63,7 @@ def score(block: pa.Table, scoring: Scoring) -> pa.Table:
     return pa.concat_tables(scored, promote_options="permissive")
 
 
-@lru_cache(maxsize=1)  # a worker process runs one job
+@lru_cache(maxsize=1)  # a worker process belongs to one driver, and that runs job after job
 def load(target: Target) -> tuple[LoadedFunction, Checker]:
     """Load the envelope into this process; once, however many parts it is given."""
     envelope = load_envelope(
