@@ -6,11 +6,11 @@ Everything here is synchronous and knows nothing of HTTP.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from envelope.errors import SchemaError
-from ray_runtime.protocols.problem import ClientGone, ModelFailed
+from ray_runtime.protocols.problem import ClientGone, ModelFailed, RequestError
 
 if TYPE_CHECKING:
     from envelope.schema import Call, Checker
@@ -32,22 +32,23 @@ class Codec:
     write_each: Callable[[Any, Sequence[Call]], list[bytes]] | None = None
 
 
-def json_codec(checker: Checker) -> Codec:
-    """Return JSON in and out, which calls may share."""
-    return Codec(
-        media_type="application/json",
-        read=checker.read_json,
-        write=checker.write_json,
-        write_each=checker.write_json_each if checker.takes_one_frame else None,
-    )
-
-
 def call_alone(function: Function, call: Call, codec: Codec) -> bytes:
     """Call the function for one caller and write its answer. Raises ModelFailed."""
     try:
-        return codec.write(function(**call.arguments()), call)
+        output = function(**call.arguments())
     except Exception as exc:  # a model raises what it likes
-        raise ModelFailed(_what_failed(exc)) from exc
+        raise ModelFailed("the model raised") from exc
+    return write_checked(output, call, codec)
+
+
+def write_checked(output: Any, call: Call, codec: Codec) -> bytes:
+    """Write an output. Raises ModelFailed when it is not what the schema says, NotAcceptable."""
+    try:
+        return codec.write(output, call)
+    except RequestError:
+        raise
+    except Exception as exc:
+        raise ModelFailed("the model answered what its schema does not allow") from exc
 
 
 def read_and_call(
@@ -73,21 +74,13 @@ def call_together(
     if len(calls) == 1:
         try:
             return [call_alone(function, calls[0], codec)]
-        except ModelFailed as exc:
+        except (ModelFailed, RequestError) as exc:
             return [exc]
     assert codec.write_each is not None
-    try:
-        output = function(**checker.join(calls))
-        return list(codec.write_each(output, calls))
-    except Exception:
-        half = len(calls) // 2
-        return [
-            *call_together(function, checker, calls[:half], codec),
-            *call_together(function, checker, calls[half:], codec),
-        ]
-
-
-def _what_failed(error: Exception) -> str:
-    if isinstance(error, SchemaError):
-        return "the model answered what its schema does not allow"
-    return "the model raised"
+    with suppress(Exception):  # whoever caused it gets it below, alone
+        return list(codec.write_each(function(**checker.join(calls)), calls))
+    half = len(calls) // 2
+    return [
+        *call_together(function, checker, calls[:half], codec),
+        *call_together(function, checker, calls[half:], codec),
+    ]

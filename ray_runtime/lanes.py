@@ -18,7 +18,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
 from ray_runtime.batching import MAX_ROWS, Batcher
-from ray_runtime.calls import Codec, Function, call_alone, call_together, read_and_call
+from ray_runtime.calls import (
+    Codec,
+    Function,
+    call_alone,
+    call_together,
+    read_and_call,
+    write_checked,
+)
 from ray_runtime.protocols.problem import ModelFailed, QueueFull, TimedOut
 
 if TYPE_CHECKING:
@@ -233,9 +240,10 @@ class Lane:
 
     async def _awaited(self, call: Any, codec: Codec) -> bytes:
         try:
-            return codec.write(await self._call(**call.arguments()), call)
+            output = await self._call(**call.arguments())
         except Exception as exc:  # a model raises what it likes
             raise ModelFailed("the model raised") from exc
+        return write_checked(output, call, codec)
 
     def _observe(self, took_ms: float) -> None:
         """Move a function that keeps holding up the loop to threads, for good."""

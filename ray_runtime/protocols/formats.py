@@ -1,7 +1,8 @@
 """The formats of bodies: what each function can read, and what it can write.
 
-Reader and writer are chosen per pair of Content-Type and Accept, once: a pair that was seen before
-is a dictionary look-up.
+JSON carries every type. CSV and Arrow streams carry the frame of a function of one DataFrame, and
+answers as tables. Reader and writer are chosen per pair of Content-Type and Accept, once: a pair
+that was seen before is a dictionary look-up.
 """
 
 from __future__ import annotations
@@ -11,8 +12,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from envelope.errors import SchemaError
 from ray_runtime.calls import Codec
+from ray_runtime.protocols import arrow_ipc
 from ray_runtime.protocols.media import KNOWN_HEADERS, choose_reader, choose_writer
+from ray_runtime.protocols.problem import NotAcceptable
 
 if TYPE_CHECKING:
     from envelope.schema import Call, Checker
@@ -23,6 +27,8 @@ WriteEach: TypeAlias = Callable[[Any, Sequence["Call"]], list[bytes]]
 ChooseCodec: TypeAlias = Callable[[bytes | None, bytes | None], Codec]
 
 JSON = "application/json"
+CSV = "text/csv"
+ARROW = arrow_ipc.MEDIA_TYPE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +72,39 @@ class Formats:
         return choose
 
 
-def formats_of(checker: Checker) -> Formats:
-    """Return the formats of a function: JSON carries every type."""
-    json_writer = Writer(
-        write=checker.write_json,
-        write_each=checker.write_json_each if checker.takes_one_frame else None,
-    )
-    return Formats(readers={JSON: checker.read_json}, writers={JSON: json_writer})
+def formats_of(checker: Checker, max_bytes: int) -> Formats:
+    """Return the formats of a function. max_bytes: of a body, decompressed."""
+    readers: dict[str, Read] = {JSON: checker.read_json}
+    if checker.takes_one_frame:
+        readers[CSV] = checker.read_csv
+        readers[ARROW] = lambda body: checker.read_arrow(arrow_ipc.read_stream(body, max_bytes))
+    writers = {
+        JSON: Writer(
+            write=checker.write_json,
+            write_each=checker.write_json_each if checker.takes_one_frame else None,
+        )
+    }
+    if checker.schema.output is not None:
+        writers[CSV] = _table_writer(checker, checker.write_csv)
+        writers[ARROW] = _table_writer(
+            checker, lambda output, rows: arrow_ipc.write_stream(checker.write_arrow(output, rows))
+        )
+    return Formats(readers=readers, writers=writers)
+
+
+def _table_writer(checker: Checker, write_table: Callable[[Any, int | None], bytes]) -> Writer:
+    """Return a writer of answers as tables, which have as many rows as a row-wise call."""
+
+    def write(output: Any, call: Call) -> bytes:
+        try:
+            return write_table(output, call.n_rows if checker.row_wise else None)
+        except SchemaError as exc:
+            if exc.faults:
+                raise
+            raise NotAcceptable(exc.summary) from exc  # no table has a type for this output
+
+    def write_each(output: Any, calls: Sequence[Call]) -> list[bytes]:
+        parts = checker.split(output, calls)
+        return [write(part, call) for part, call in zip(parts, calls, strict=True)]
+
+    return Writer(write=write, write_each=write_each if checker.takes_one_frame else None)

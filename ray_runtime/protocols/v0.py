@@ -34,7 +34,7 @@ def routes(live: Live) -> list[Route]:
     by_path |= {f"{base}/query/{name}": lane for name, lane in live.lanes.items()}
     queries = []
     for path, lane in by_path.items():
-        formats = formats_of(lane.checker)
+        formats = formats_of(lane.checker, live.options.max_body_bytes)
         queries.append(
             Route(
                 method="POST",
@@ -70,7 +70,8 @@ def query_handler(lane: Lane, formats: Formats) -> Handler:
 
 def bulk_handler(lane: Lane, live: Live) -> Handler:
     """Return the handler of a list of bodies. A member that fails does not touch the others."""
-    codec = formats_of(lane.checker).chooser()(None, None)
+    formats = formats_of(lane.checker, live.options.max_body_bytes)
+    codec = formats.chooser()(None, None)
     at_once = min(BULK_AT_ONCE, live.options.max_queue)
     timeout_s = live.options.timeout_s
 

@@ -236,7 +236,7 @@ def test_an_async_function_is_awaited(adding: me.Envelope) -> None:
             max_queue=5,
             timeout_s=1.0,
         )
-        codec = formats_of(known.checker).chooser()(None, None)
+        codec = formats_of(known.checker, 1000).chooser()(None, None)
         began = time.perf_counter()
         bodies = [b'{"a": %d, "b": 1}' % n for n in range(20)]
         answers = await asyncio.gather(*(lane.answer(body, codec) for body in bodies))
@@ -260,7 +260,7 @@ class Lone:
 def test_a_lone_caller_does_not_queue_for_company(sums: me.Envelope) -> None:
     async def conversation(client: Client) -> tuple[bytes, bool]:
         lane = client.live.default
-        codec = formats_of(lane.checker).chooser()(None, None)
+        codec = formats_of(lane.checker, 1000).chooser()(None, None)
         answering = lane.answer(b'{"x": 1.0, "y": 2.0}', codec, Lone())
         try:
             answering.send(None)  # type: ignore[attr-defined] # runs to its first wait, if any
