@@ -12,6 +12,9 @@ import click
 
 from envelope.settings import Settings
 
+CONTROLLER_TIMEOUT_S = 30.0  # it takes 1 s; a loaded machine several times that
+TAIL_LINES = 12
+
 if TYPE_CHECKING:
     from ray_runtime.cluster import ClusterStatus
 
@@ -38,6 +41,7 @@ def up() -> None:
     if cluster.is_own(settings, Home(settings.home)):
         cluster.start(settings, report=click.echo)
     if supervisor.start(settings):
+        _wait_for_controller(settings)
         click.echo(f"controller started, its log is {supervisor.log_path(settings)}")
     elif was_running:
         click.echo("the platform was up already; nothing was started")
@@ -94,9 +98,33 @@ def _print_status(found: ClusterStatus, seen_s: float | None) -> None:
     for what, where in found.urls.items():
         click.echo(f"{what:<11} {where}")
     if found.listeners:
-        click.echo("listening   * is every interface; Ray's own ask for a token")
+        click.echo(
+            "listening   * is every interface: Ray's ask for a token, HAProxy's show figures to anybody"
+        )
     for listener in found.listeners:
         click.echo(f"  {listener.host:>15}:{listener.port:<6} {listener.what} (pid {listener.pid})")
+
+
+def _wait_for_controller(settings: Settings) -> None:
+    """Wait until the controller is at work. Raises ClusterError with its last words if it is not.
+
+    A registry that it cannot use is such a reason.
+    """
+    from controller import supervisor
+    from envelope.errors import ClusterError
+
+    begun = time.monotonic()
+    while (waited_s := time.monotonic() - begun) < CONTROLLER_TIMEOUT_S:
+        seen_s = _last_beat_s(settings)
+        if seen_s is not None and seen_s < waited_s:
+            return
+        time.sleep(0.1)
+    log = supervisor.log_path(settings)
+    tail = "\n".join(log.read_text(errors="replace").splitlines()[-TAIL_LINES:])
+    raise ClusterError(
+        f"the controller has not begun to work within {CONTROLLER_TIMEOUT_S:.0f} s; it is started "
+        f"again and again. The end of {log}:\n{tail}"
+    )
 
 
 def _last_beat_s(settings: Settings) -> float | None:
