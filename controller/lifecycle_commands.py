@@ -6,6 +6,7 @@ import json
 import sys
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -98,9 +99,7 @@ def _print_status(found: ClusterStatus, seen_s: float | None) -> None:
     for what, where in found.urls.items():
         click.echo(f"{what:<11} {where}")
     if found.listeners:
-        click.echo(
-            "listening   * is every interface: Ray's ask for a token, HAProxy's show figures to anybody"
-        )
+        click.echo("listening   * is every interface: Ray's ask for a token, HAProxy's do not")
     for listener in found.listeners:
         click.echo(f"  {listener.host:>15}:{listener.port:<6} {listener.what} (pid {listener.pid})")
 
@@ -134,7 +133,8 @@ def _last_beat_s(settings: Settings) -> float | None:
     from envelope.connection import connect
     from envelope.errors import EnvelopeError
 
-    if settings.registry_url.startswith("sqlite") and not (settings.home / "registry.db").exists():
+    scheme, _, path = settings.registry_url.partition(":///")
+    if scheme == "sqlite" and not Path(path).exists():
         return None  # looking creates nothing
     try:
         beat = connect(settings).registry.last_beat()
