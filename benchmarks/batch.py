@@ -52,7 +52,11 @@ def run(data: Path, scratch: Path, rows: int, runs: int, only: str | None) -> No
 
     from envelope.settings import Settings
     from ray_runtime import cluster
+    from ray_runtime.ports import free_ports
 
+    names = ("SERVE", "API", "JOB", "RAY", "HAPROXY_STATS", "HAPROXY_METRICS")
+    for name, port in zip(names, free_ports(len(names)), strict=True):
+        os.environ[f"ENVELOPE_{name}_PORT"] = str(port)
     settings = Settings.read()
     cluster.start(settings)
     try:

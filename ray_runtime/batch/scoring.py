@@ -5,6 +5,7 @@ Everything a worker is told travels as plain data; it reads the store, never the
 
 from __future__ import annotations
 
+import os
 import re
 import traceback
 from collections.abc import Mapping
@@ -66,6 +67,9 @@ def score(block: pa.Table, scoring: Scoring) -> pa.Table:
 @lru_cache(maxsize=1)  # a worker process belongs to one driver, and that runs job after job
 def load(target: Target) -> tuple[LoadedFunction, Checker]:
     """Load the envelope into this process; once, however many parts it is given."""
+    # There is a worker per core. Ray holds OpenMP to that; joblib, and lightgbm with it, would
+    # start a thread per core in each of them.
+    os.environ.setdefault("LOKY_MAX_CPU_COUNT", os.environ.get("OMP_NUM_THREADS", "1"))
     envelope = load_envelope(
         Store(target.store_url),
         target.envelope_id,
