@@ -34,7 +34,7 @@ format: install
 test: install          ## everything; about 15 minutes on 2 cores
 	$(BIN)/pytest -n auto tests/unit
 	$(BIN)/pytest -n auto tests/integration
-	$(BIN)/pytest tests/cluster
+	for module in tests/cluster/test_*.py; do $(BIN)/pytest $$module || exit 1; done
 
 test-unit: install     ## seconds
 	$(BIN)/pytest -n auto tests/unit

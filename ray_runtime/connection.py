@@ -96,7 +96,9 @@ def serve_url(settings: Settings) -> str:
 def disconnect() -> None:
     """Leave the cluster, also one that is gone; `connect` then joins the one there is by then."""
     import ray
+    from ray.serve.context import _set_global_client
 
+    _set_global_client(None)  # Serve would go on asking the controller of the cluster that was
     ray.shutdown()
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from envelope.settings import Settings
-from ray_runtime.connection import connect, prepare_environment
+from ray_runtime.connection import connect, disconnect, prepare_environment
 from ray_runtime.ports import free_ports
 
 # Before any test module imports Serve, which reads its flags once.
@@ -116,10 +116,7 @@ class _Running:
 
 def leave() -> None:
     """Stop being a driver of a cluster that is about to end."""
-    import ray
-
-    if ray.is_initialized():
-        ray.shutdown()
+    disconnect()
 
 
 @pytest.fixture(scope="session")
