@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from ray_runtime.protocols.problem import ClientGone, QueueFull
 
@@ -22,19 +22,18 @@ MAX_CALLS = 64  # per shared call: 0.48 ms alone, barely more for 64 rows of an 
 MAX_ROWS = 4096  # per shared call; a caller with more goes alone
 STALL_S = 0.1  # a loop that did nothing for this long was held up itself
 
+Answer = TypeVar("Answer")
 # Calls the function for all; an answer or an exception for each, in order.
-CallTogether: TypeAlias = Callable[[Sequence["Call"]], list["bytes | Exception"]]
+CallTogether: TypeAlias = Callable[[Sequence["Call"]], list[Answer | Exception]]
 # Runs a piece of work on another thread.
-Submit: TypeAlias = Callable[
-    [Callable[[], list["bytes | Exception"]]], "asyncio.Future[list[bytes | Exception]]"
-]
+Submit: TypeAlias = Callable[[Callable[[], Any]], "asyncio.Future[Any]"]
 
 
 class _Entry:
     __slots__ = ("call", "future", "is_gone", "rows")
 
     def __init__(
-        self, call: Call, future: asyncio.Future[bytes], is_gone: Callable[[], bool]
+        self, call: Call, future: asyncio.Future[Any], is_gone: Callable[[], bool]
     ) -> None:
         self.call = call
         self.rows = call.n_rows or 0
@@ -42,7 +41,7 @@ class _Entry:
         self.is_gone = is_gone
 
 
-class Batcher:
+class Batcher(Generic[Answer]):
     """Gathers the calls of one function in one format.
 
     call_together: makes a shared call. submit: None makes them on the event loop itself; else on
@@ -52,7 +51,7 @@ class Batcher:
 
     def __init__(
         self,
-        call_together: CallTogether,
+        call_together: CallTogether[Answer],
         *,
         max_queue: int,
         submit: Submit | None = None,
@@ -74,7 +73,7 @@ class Batcher:
         self._submit = submit
         self._lanes = lanes
 
-    def add(self, call: Call, is_gone: Callable[[], bool]) -> asyncio.Future[bytes]:
+    def add(self, call: Call, is_gone: Callable[[], bool]) -> asyncio.Future[Answer]:
         """Add a call; the future gets its answer. Cancelling it takes the call out again.
 
         Raises QueueFull. The future raises ModelFailed, or ClientGone when is_gone() by its turn.
@@ -82,7 +81,7 @@ class Batcher:
         loop = asyncio.get_running_loop()
         if len(self._waiting) >= self._max_queue and not self._was_held_up(loop):
             raise QueueFull(self._max_queue)
-        future: asyncio.Future[bytes] = loop.create_future()
+        future: asyncio.Future[Answer] = loop.create_future()
         self._waiting.append(_Entry(call, future, is_gone))
         self._schedule(loop)
         return future
@@ -122,7 +121,7 @@ class Batcher:
         self,
         loop: asyncio.AbstractEventLoop,
         entries: Sequence[_Entry],
-        done: asyncio.Future[list[bytes | Exception]],
+        done: asyncio.Future[Any],
     ) -> None:
         self._running -= 1
         error = None if done.cancelled() else done.exception()
@@ -154,7 +153,7 @@ class Batcher:
         return taken
 
 
-def _deliver(entries: Sequence[_Entry], results: Sequence[bytes | Exception]) -> None:
+def _deliver(entries: Sequence[_Entry], results: Sequence[Any]) -> None:
     for entry, result in zip(entries, results, strict=True):
         if entry.future.done():
             continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from ray_runtime.protocols.problem import ClientGone, ModelFailed, RequestError
 
@@ -18,21 +18,26 @@ if TYPE_CHECKING:
 Function: TypeAlias = Callable[..., Any]
 
 
+Answer = TypeVar("Answer")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Codec:
+class Codec(Generic[Answer]):
     """How one format goes into a function and comes out of it, both checked.
 
-    read: body -> call; raises SchemaError. write: output, call -> body. write_each: the output of
-    a shared call -> the body of each caller; None where the format cannot share.
+    name: of how answers are written; callers of one name share calls. media_type: of the answer.
+    read: body -> call; raises SchemaError. write: output, call -> answer. write_each: the output of
+    a shared call -> the answer of each caller; None where the format cannot share.
     """
 
-    media_type: str
+    name: str
+    media_type: bytes
     read: Callable[[bytes], Call]
-    write: Callable[[Any, Call], bytes]
-    write_each: Callable[[Any, Sequence[Call]], list[bytes]] | None = None
+    write: Callable[[Any, Call], Answer]
+    write_each: Callable[[Any, Sequence[Call]], list[Answer]] | None = None
 
 
-def call_alone(function: Function, call: Call, codec: Codec) -> bytes:
+def call_alone(function: Function, call: Call, codec: Codec[Answer]) -> Answer:
     """Call the function for one caller and write its answer. Raises ModelFailed."""
     try:
         output = function(**call.arguments())
@@ -41,7 +46,7 @@ def call_alone(function: Function, call: Call, codec: Codec) -> bytes:
     return write_checked(output, call, codec)
 
 
-def write_checked(output: Any, call: Call, codec: Codec) -> bytes:
+def write_checked(output: Any, call: Call, codec: Codec[Answer]) -> Answer:
     """Write an output. Raises ModelFailed when it is not what the schema says, NotAcceptable."""
     try:
         return codec.write(output, call)
@@ -52,8 +57,8 @@ def write_checked(output: Any, call: Call, codec: Codec) -> bytes:
 
 
 def read_and_call(
-    function: Function, body: bytes, codec: Codec, is_gone: Callable[[], bool]
-) -> bytes:
+    function: Function, body: bytes, codec: Codec[Answer], is_gone: Callable[[], bool]
+) -> Answer:
     """Read a body, call the function and write its answer: what one thread does for one caller.
 
     Raises SchemaError for the body, ModelFailed for the model, ClientGone without calling it.
@@ -64,8 +69,8 @@ def read_and_call(
 
 
 def call_together(
-    function: Function, checker: Checker, calls: Sequence[Call], codec: Codec
-) -> list[bytes | Exception]:
+    function: Function, checker: Checker, calls: Sequence[Call], codec: Codec[Answer]
+) -> list[Answer | Exception]:
     """Call a row-wise function once for all callers, and give each the answer to its own rows.
 
     If that fails the callers are halved until whoever made it fail stands alone: the others get

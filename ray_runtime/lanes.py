@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
 from ray_runtime.batching import MAX_ROWS, Batcher
 from ray_runtime.calls import (
+    Answer,
     Codec,
     Function,
     call_alone,
@@ -167,12 +168,12 @@ class Lane:
         self._pool = pool
         self._max_queue = max_queue
         self._timeout_s = timeout_s
-        self._batchers: dict[str, Batcher] = {}
+        self._batchers: dict[str, Batcher[Any]] = {}
         self._strikes = 0
         self._awaiting = asyncio.Semaphore(ASYNC_CALLS)
         self._awaiting_queue = 0
 
-    async def answer(self, body: bytes, codec: Codec, caller: Caller = ANYONE) -> bytes:
+    async def answer(self, body: bytes, codec: Codec[Answer], caller: Caller = ANYONE) -> Answer:
         """Read a body, call the function, and return the answer's body.
 
         Raises SchemaError for the body, ModelFailed for the model, QueueFull, TimedOut, ClientGone.
@@ -195,10 +196,10 @@ class Lane:
         """Whether to skip the queue for company, which would cost a lone caller two turns."""
         return self.place == "loop" and caller.is_alone()
 
-    async def _on_thread(self, body: bytes, codec: Codec, caller: Caller) -> bytes:
+    async def _on_thread(self, body: bytes, codec: Codec[Answer], caller: Caller) -> Answer:
         return await self._pool.run(lambda: read_and_call(self._call, body, codec, caller.is_gone))
 
-    async def _together(self, body: bytes, codec: Codec, caller: Caller) -> bytes:
+    async def _together(self, body: bytes, codec: Codec[Answer], caller: Caller) -> Answer:
         call = codec.read(body)
         rows = call.n_rows or 0
         if rows > MAX_ROWS or (self.place == "loop" and rows > INLINE_ROWS):
@@ -208,10 +209,10 @@ class Lane:
             return await future
         return await within(future, self._timeout_s)
 
-    def _batcher(self, codec: Codec) -> Batcher:
-        batcher = self._batchers.get(codec.media_type)
+    def _batcher(self, codec: Codec[Answer]) -> Batcher[Answer]:
+        batcher = self._batchers.get(codec.name)
         if batcher is None:
-            batcher = self._batchers[codec.media_type] = Batcher(
+            batcher = self._batchers[codec.name] = Batcher(
                 lambda calls: call_together(self._call, self.checker, calls, codec),
                 max_queue=self._max_queue,
                 submit=None if self.place == "loop" else self._pool.submit,
@@ -220,7 +221,7 @@ class Lane:
             )
         return batcher
 
-    async def _await(self, body: bytes, codec: Codec) -> bytes:
+    async def _await(self, body: bytes, codec: Codec[Answer]) -> Answer:
         if self._awaiting_queue >= self._max_queue:
             raise QueueFull(self._max_queue)
         call = codec.read(body)
@@ -238,7 +239,7 @@ class Lane:
         except TimeoutError:
             raise TimedOut(self._timeout_s) from None
 
-    async def _awaited(self, call: Any, codec: Codec) -> bytes:
+    async def _awaited(self, call: Any, codec: Codec[Answer]) -> Answer:
         try:
             output = await self._call(**call.arguments())
         except Exception as exc:  # a model raises what it likes

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ray_runtime.live import Live
-from ray_runtime.protocols import about, openapi, v0
+from ray_runtime.protocols import about, mlflow, oip, openapi, v0
 from ray_runtime.protocols.http import Route, Router, document
 
-PROTOCOLS: tuple[Callable[[Live], list[Route]], ...] = (v0.routes, about.routes)
+PROTOCOLS: tuple[Callable[[Live], list[Route]], ...] = (
+    v0.routes,
+    oip.routes,
+    mlflow.routes,
+    about.routes,
+)
 
 
 def build_application(live: Live) -> Router:

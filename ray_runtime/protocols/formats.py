@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Read: TypeAlias = Callable[[bytes], "Call"]
 Write: TypeAlias = Callable[[Any, "Call"], bytes]
 WriteEach: TypeAlias = Callable[[Any, Sequence["Call"]], list[bytes]]
-ChooseCodec: TypeAlias = Callable[[bytes | None, bytes | None], Codec]
+ChooseCodec: TypeAlias = Callable[[bytes | None, bytes | None], Codec[bytes]]
 
 JSON = "application/json"
 CSV = "text/csv"
@@ -54,7 +54,8 @@ class Formats:
         """
         codecs = {
             (read_as, write_as): Codec(
-                media_type=write_as,
+                name=write_as,
+                media_type=write_as.encode(),
                 read=read,
                 write=writer.write,
                 write_each=writer.write_each,
@@ -65,7 +66,7 @@ class Formats:
         readable, writable = tuple(self.readers), tuple(self.writers)
 
         @lru_cache(KNOWN_HEADERS)
-        def choose(content_type: bytes | None, accept: bytes | None) -> Codec:
+        def choose(content_type: bytes | None, accept: bytes | None) -> Codec[bytes]:
             read_as = choose_reader(content_type, readable)
             return codecs[read_as, choose_writer(accept, writable)]
 

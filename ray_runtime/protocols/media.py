@@ -81,7 +81,9 @@ def decompress(body: bytes, encoding: bytes, max_bytes: int) -> bytes:
     if name in ("", "identity"):
         return body
     if name not in _DECOMPRESSORS:
-        raise Unsupported(f"Content-Encoding {name} is not read here; send gzip, zstd or none")
+        raise Unsupported(
+            f"Content-Encoding {name} is not read here; send gzip, deflate, zstd or none"
+        )
     out = bytearray()
     try:
         for part in _DECOMPRESSORS[name](body, max_bytes):
@@ -93,9 +95,9 @@ def decompress(body: bytes, encoding: bytes, max_bytes: int) -> bytes:
     return bytes(out)
 
 
-def _gunzip(body: bytes, max_bytes: int) -> Iterator[bytes]:
+def _inflate(body: bytes, max_bytes: int) -> Iterator[bytes]:
     while body:  # a gzip file may have several members
-        member = zlib.decompressobj(wbits=31)
+        member = zlib.decompressobj(wbits=47)  # gzip and zlib, whichever it begins with
         while not member.eof:
             part = member.decompress(body, CHUNK_BYTES)
             if not part and not member.unconsumed_tail and not member.eof:
@@ -120,8 +122,9 @@ def _unzstd(body: bytes, max_bytes: int) -> Iterator[bytes]:
 
 
 _DECOMPRESSORS: dict[str, Callable[[bytes, int], Iterator[bytes]]] = {
-    "gzip": _gunzip,
-    "x-gzip": _gunzip,
+    "gzip": _inflate,
+    "x-gzip": _inflate,
+    "deflate": _inflate,
     "zstd": _unzstd,
 }
 

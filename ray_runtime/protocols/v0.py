@@ -57,13 +57,12 @@ def routes(live: Live) -> list[Route]:
 def query_handler(lane: Lane, formats: Formats) -> Handler:
     """Return the handler of one function: one body, one call, one answer."""
     choose = formats.chooser()
-    media_types = {name: name.encode() for name in formats.writers}
 
     async def query(request: Request) -> Answer:
         codec = choose(request.content_type, request.accept)
         body = await request.body()
         answer = await lane.answer(body, codec, request)
-        return Answer(answer, media_types[codec.media_type])
+        return Answer(answer, codec.media_type)
 
     return query
 
@@ -103,9 +102,10 @@ def split_members(body: bytes) -> list[bytes]:
 _members = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-async def _member(lane: Lane, body: bytes, codec: Codec) -> bytes:
+async def _member(lane: Lane, body: bytes, codec: Codec[bytes]) -> bytes:
     try:
-        return b'{"output":' + await lane.answer(body, codec) + b"}"
+        output: bytes = await lane.answer(body, codec)
+        return b'{"output":' + output + b"}"
     except RequestError as exc:
         found = problem_of(exc)
     except Exception as exc:

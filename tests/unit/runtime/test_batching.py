@@ -189,9 +189,10 @@ class Joined:
     def write_each(self, output: Any, calls: Sequence[Any]) -> list[bytes]:
         return [str(call.rows).encode() for call in calls]
 
-    def codec(self) -> Codec:
+    def codec(self) -> Codec[bytes]:
         return Codec(
-            media_type="application/json",
+            name="json",
+            media_type=b"application/json",
             read=lambda body: None,  # type: ignore[arg-type,return-value]
             write=lambda output, call: str(output).encode(),
             write_each=self.write_each,
