@@ -3,6 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 export ENVELOPE_HOME ?= $(CURDIR)/.demo
+unexport PYTHONDONTWRITEBYTECODE  # every process of a cluster imports the same gigabyte
 
 .PHONY: install demo down check format test test-unit bench constraints clean
 

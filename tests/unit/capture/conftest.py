@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -83,7 +84,8 @@ class forgetting:
         importlib.invalidate_caches()
 
     def __exit__(self, *exc: object) -> None:
+        below = f"{self.folder}{os.sep}"
         for name, module in list(sys.modules.items()):
             paths = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
-            if any(path and Path(path).is_relative_to(self.folder) for path in paths):
+            if any(path and str(path).startswith(below) for path in paths):
                 del sys.modules[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ import pandas as pd
 import pytest
 
 import envelope as me
-from envelope.connection import connect
+from envelope.connection import connect, disconnect
 from ray_runtime.live import Live, ReplicaOptions, start
 from ray_runtime.protocols.application import build_application
 from ray_runtime.protocols.http import Message, Router
@@ -155,17 +156,41 @@ def serving(
     return asyncio.run(run())
 
 
+@dataclass(frozen=True)
+class Saved:
+    """A home with two models in it, saved once; every test gets a copy of its own."""
+
+    home: Path
+    sums: str
+    adding: str
+
+    def copy_to(self, home: Path, envelope_id: str) -> me.Envelope:
+        shutil.copytree(self.home, home, dirs_exist_ok=True)
+        return me.get(envelope_id)
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Saved:
+    home = tmp_path_factory.mktemp("saved") / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ENVELOPE_HOME", str(home))
+        sums = me.save_model(
+            name="sums", model=sums_model(), query_function="predict", api_input=frame()
+        )
+        adding = me.save_model(
+            name="adding", query_function=adding_function(), api_input={"a": 1, "b": 2}
+        )
+        disconnect()
+    return Saved(home=home, sums=sums.id, adding=adding.id)
+
+
 @pytest.fixture
-def sums(home: Path) -> me.Envelope:
+def sums(saved: Saved, home: Path) -> me.Envelope:
     """A row-wise model."""
-    return me.save_model(
-        name="sums", model=sums_model(), query_function="predict", api_input=frame()
-    )
+    return saved.copy_to(home, saved.sums)
 
 
 @pytest.fixture
-def adding(home: Path) -> me.Envelope:
+def adding(saved: Saved, home: Path) -> me.Envelope:
     """A function of plain parameters."""
-    return me.save_model(
-        name="adding", query_function=adding_function(), api_input={"a": 1, "b": 2}
-    )
+    return saved.copy_to(home, saved.adding)
