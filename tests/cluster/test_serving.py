@@ -170,7 +170,10 @@ def test_a_request_in_flight_is_answered_by_the_old_one(
         thread.start()
     newer = save(times(3.0, slow_s=2.0))
     deployments.run(NAME, newer)
-    time.sleep(1.0)
+    deadline = time.monotonic() + START_S  # an answer takes seconds here, and they wait in a row
+    while newer not in {answer.headers["x-envelope-id"] for answer in list(answers)}:
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
     stop.set()
     for thread in asking:
         thread.join()
