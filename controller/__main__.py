@@ -14,6 +14,7 @@ from functools import partial
 from controller.gates import DEFAULT_GATES
 from controller.loop import Controller, run
 from controller.releases import Releases
+from controller.watchdog import Watchdog
 from envelope.connection import Connection, connect
 from envelope.errors import EnvelopeError
 from envelope.settings import Settings
@@ -27,14 +28,18 @@ def main() -> int:
     logging.basicConfig(handlers=[_handler()], level=logging.WARNING)
     log.setLevel(logging.INFO)
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    _listen(stop)
     controller_id = f"{socket.gethostname()}-{os.getpid()}"
     try:
         connection = connect(Settings.read())
         log.info("controller started", extra={"controller": controller_id})
-        join = partial(_join, connection)
-        run(connection.registry, join=join, controller_id=controller_id, stop=stop)
+        run(
+            connection.registry,
+            join=partial(_join, connection, stop),
+            controller_id=controller_id,
+            stop=stop,
+            watchdog=Watchdog(),
+        )
     except EnvelopeError:
         log.exception("controller ends")
         return 1
@@ -42,7 +47,12 @@ def main() -> int:
     return 0
 
 
-def _join(connection: Connection) -> Controller:
+def _listen(stop: threading.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+
+
+def _join(connection: Connection, stop: threading.Event) -> Controller:
     """Join the cluster, and leave what this process knew of another one behind."""
     cluster.disconnect()
     cluster.connect(connection.settings)
@@ -51,6 +61,7 @@ def _join(connection: Connection) -> Controller:
     # Serve reads its flags when it is imported; they are set by now.
     from controller.serve import Preparer, RayServe
 
+    _listen(stop)  # Ray has put its own handlers there
     log.info("joined the cluster")
     preparer = Preparer(connection.settings, connection.store)
     releases = Releases(

@@ -31,6 +31,7 @@ from controller.state import (
     is_waiting,
 )
 from controller.view import View
+from controller.watchdog import Watchdog
 from envelope.errors import EnvelopeError, StorageError
 from envelope.registry import DeploymentRow, Registry
 
@@ -38,6 +39,8 @@ LOOK_AGAIN_S = 0.25  # while something starts; one look at Serve takes about 5 m
 IDLE_S = 2.0  # and a heartbeat at least as often
 FIRST_DELAY_S = 1.0  # after an error; doubled up to
 LONGEST_DELAY_S = 30.0
+JOIN_LIMIT_S = 180.0  # Serve may have to be started first
+TURN_LIMIT_S = 60.0  # takes milliseconds; Ray asks a cluster that is gone for ever
 REVIVE_S = 10.0  # before a live release that failed to start is started anew; doubled up to
 LONGEST_REVIVE_S = 300.0
 
@@ -186,7 +189,12 @@ def _is_in_doubt(wish: Desired, seen: Observed) -> bool:
 
 
 def run(
-    registry: Registry, *, join: Callable[[], Controller], controller_id: str, stop: Event
+    registry: Registry,
+    *,
+    join: Callable[[], Controller],
+    controller_id: str,
+    stop: Event,
+    watchdog: Watchdog,
 ) -> None:
     """Take turns until `stop`. Errors that pass are waited out; others end the process.
 
@@ -197,8 +205,11 @@ def run(
     while not stop.is_set():
         try:
             _beat(registry, controller_id)
-            controller = controller or join()
-            turn = controller.turn()
+            if controller is None:
+                with watchdog.limit("joining the cluster", JOIN_LIMIT_S):
+                    controller = join()
+            with watchdog.limit("a turn", TURN_LIMIT_S):
+                turn = controller.turn()
             if turn.wait_s:
                 registry.wait_for_change(controller.view.seen, turn.wait_s)
             backoff.count = 0

@@ -70,8 +70,8 @@ def new(tmp_path: Path) -> Iterator[Platform]:
     cluster.stop(settings)
 
 
-@pytest.fixture
-def stranger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+@pytest.fixture(scope="module")
+def stranger() -> Iterator[str]:
     """An unrelated Ray cluster, started as anybody would; gives its address."""
     # Not below pytest's own folder: its name is too long for Ray's sockets.
     folder = Path(f"/tmp/stranger-{os.getpid()}")
@@ -100,9 +100,40 @@ def stranger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 ASK_STRANGER = """
 import ray
-ray.init(address={address!r}, log_to_driver=False)
+ray.init(log_to_driver=False)
 print("sum", ray.get(ray.remote(lambda: 40 + 2).remote()))
 """
+
+USE_STRANGER = """
+import ray
+from envelope.manifest import Package
+from envelope.settings import Settings
+from envelope.store import Store
+from ray_runtime.connection import connect
+from ray_runtime.environments import runtime_env_for
+from tests.manifests import a_manifest, an_environment
+
+def version():
+    import importlib.metadata
+    return importlib.metadata.version("lark")
+
+settings = Settings.read()
+connect(settings)
+environment = an_environment(packages=(Package(name="lark", version="1.1.9"),))
+runtime_env = runtime_env_for(Store(settings.store_url), a_manifest(environment=environment))
+found = ray.get(ray.remote(version).options(runtime_env=runtime_env, num_cpus=0.1).remote())
+print("field", list(runtime_env), "lark", found)
+"""
+
+
+def environ_for(address: str, environ: dict[str, str]) -> dict[str, str]:
+    """The environment of a driver of the unrelated cluster, which asks for no token."""
+    kept = {name: value for name, value in environ.items() if not name.startswith("RAY_")}
+    return kept | {
+        "RAY_ADDRESS": address,
+        "RAY_AUTH_MODE": "disabled",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
 
 
 def test_up_status_env_down_beside_another_cluster(new: Platform, stranger: str) -> None:
@@ -131,12 +162,15 @@ def test_up_status_env_down_beside_another_cluster(new: Platform, stranger: str)
     assert list((settings.home / "logs").glob("ray-2*/raylet.out"))
     assert new.run("envelope", "status").returncode == 1
 
-    without_token = {k: v for k, v in new.environ.items() if not k.startswith("RAY_")}
-    asked = run(
-        (sys.executable, "-c", ASK_STRANGER.format(address=stranger)),
-        without_token | {"RAY_AUTH_MODE": "disabled"},
-    )
+    asked = run((sys.executable, "-c", ASK_STRANGER), environ_for(stranger, new.environ))
     assert "sum 42" in asked.stdout
+
+
+def test_a_cluster_without_our_plugin_uses_rays_own_uv(new: Platform, stranger: str) -> None:
+    asked = run((sys.executable, "-c", USE_STRANGER), environ_for(stranger, new.environ))
+    assert asked.returncode == 0, asked.stdout
+    assert "started without our runtime_env plugin: Ray's own uv" in asked.stdout
+    assert "field ['uv'] lark 1.1.9" in asked.stdout
 
 
 def test_a_controller_that_is_killed_is_started_again(platform: Platform) -> None:
