@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import json
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from envelope.errors import EnvelopeError
 from envelope.settings import Settings
+
+if TYPE_CHECKING:
+    from ray_runtime.batch.run import Progress
+
+BAR_WIDTH = 30
 
 
 def add_commands(group: click.Group) -> None:
@@ -34,13 +43,14 @@ def run(file: str, name: str | None, as_json: bool) -> None:
     from ray_runtime.batch.run import run_job
 
     chosen, config = read_job(file, name)
-    result = run_job(
-        chosen,
-        anchored(config, None if is_submitted() else working_folder()),
-        connect(Settings.read()),
-        shows_progress=sys.stderr.isatty(),
-        report=lambda line: click.echo(line, err=True),
-    )
+    with _bar() as progress:
+        result = run_job(
+            chosen,
+            anchored(config, None if is_submitted() else working_folder()),
+            connect(Settings.read()),
+            report=lambda line: click.echo(line, err=True),
+            progress=progress,
+        )
     click.echo(json.dumps(asdict(result)) if as_json else str(result))
 
 
@@ -60,6 +70,28 @@ def submit(file: str, name: str | None, no_wait: bool) -> None:
     click.echo(job_id if no_wait else f"submitted as {job_id}", err=not no_wait)
     if not no_wait and not follow(job_id, settings, write=lambda text: click.echo(text, nl=False)):
         sys.exit(1)
+
+
+@contextmanager
+def _bar() -> Iterator[Progress | None]:
+    """Give a function that shows how far a job is; None where nobody watches."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    begun = time.monotonic()
+
+    def show(done: int, n_parts: int | None) -> None:
+        of = "" if n_parts is None else f" of {n_parts}"
+        width = 0 if n_parts is None else BAR_WIDTH
+        filled = width * done // max(n_parts or 1, 1)
+        bar = f"[{'#' * filled}{'-' * (width - filled)}]  " if width else ""
+        line = f"\r{bar}{done}{of} files written, {time.monotonic() - begun:.0f} s "
+        click.echo(line, nl=False, err=True)
+
+    try:
+        yield show
+    finally:
+        click.echo("\r\x1b[K", nl=False, err=True)  # what follows says how it went
 
 
 def run_here(prog_name: str) -> None:

@@ -124,6 +124,11 @@ def write_part(
     return WrittenPart(name=name, n_rows=n_rows, size_bytes=size_bytes)
 
 
+def count_parts(path: str, batch_id: str) -> int:
+    """Return how many files of a batch there are by now. Raises StorageError."""
+    return sum(name.startswith("part-") for name in Folder(path).names(batch_id))
+
+
 def write_empty_part(
     path: str, batch_id: str, schema: pa.Schema, metadata: Mapping[str, str]
 ) -> WrittenPart:

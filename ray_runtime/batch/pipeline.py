@@ -116,8 +116,6 @@ def run_pipeline(
     scoring: Scoring,
     writing: Writing,
     workers: Workers,
-    *,
-    shows_progress: bool,
 ) -> tuple[WrittenPart, ...]:
     """Run to the end and return the files that were written, in the order of the input.
 
@@ -128,7 +126,7 @@ def run_pipeline(
         "runtime_env": dict(workers.runtime_env),
     }
     sink = Sink(writing)
-    with _context(cut, scoring, shows_progress=shows_progress):
+    with _context(cut, scoring):
         dataset = ray.data.read_datasource(
             source,
             override_num_blocks=max(len(cut.parts), 1),
@@ -167,11 +165,10 @@ def _readers(cut: Cut, concurrency: int | None) -> int | None:
 
 
 @contextmanager
-def _context(cut: Cut, scoring: Scoring, *, shows_progress: bool) -> Iterator[None]:
+def _context(cut: Cut, scoring: Scoring) -> Iterator[None]:
     """Set Ray Data up for one job, and leave this process's own settings as they were."""
     context = copy.deepcopy(DataContext.get_current())
-    context.enable_progress_bars = shows_progress
-    context.enable_rich_progress_bars = shows_progress
+    context.enable_progress_bars = False  # they count the records of files, not rows or parts
     context.print_on_execution_start = False
     context.execution_options.preserve_order = True
     if scoring.shape != "groups":

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -24,15 +26,19 @@ from ray_runtime.batch.outputs import (
     WrittenPart,
     abandon_batch,
     begin_batch,
+    count_parts,
     finish_batch,
     write_empty_part,
 )
-from ray_runtime.batch.plan import worker_cpus, worker_slots
+from ray_runtime.batch.plan import Cut, worker_cpus, worker_slots
 
 if TYPE_CHECKING:
     from ray_runtime.batch.pipeline import Workers
 
 Report = Callable[[str], None]
+# Called with (parts written, parts in all or None where that is not known yet).
+Progress = Callable[[int, int | None], None]
+PROGRESS_S = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,10 +71,12 @@ def run_job(
     config: BatchJobConfig,
     connection: Connection,
     *,
-    shows_progress: bool = False,
     report: Report = lambda line: None,
+    progress: Progress | None = None,
 ) -> BatchResult:
     """Run a job and publish its output; on any failure the earlier output stays the current one.
+
+    report: gets a line when the job was found to be in order. progress: see Progress.
 
     Raises what `check_job` raises, ClusterError, and what a worker met.
     """
@@ -78,7 +86,7 @@ def run_job(
     record = _record(job, begin_batch(path, now=started_at), started_at, connection.actor)
     report(_announcement(job))
     try:
-        record, parts = _score(job, record, connection, shows_progress=shows_progress)
+        record, parts = _score(job, record, connection, progress)
         n_rows = sum(part.n_rows for part in parts)
         if job.scoring.shape == "rows" and job.n_rows not in (None, n_rows):
             raise EnvelopeError(
@@ -108,7 +116,7 @@ def run_job(
 
 
 def _score(
-    job: Job, record: BatchRecord, connection: Connection, *, shows_progress: bool
+    job: Job, record: BatchRecord, connection: Connection, progress: Progress | None
 ) -> tuple[BatchRecord, tuple[WrittenPart, ...]]:
     """Write every part. Returns them, and the record with the environment that they ran in."""
     path = job.config.output.path
@@ -120,7 +128,7 @@ def _score(
         workers, slots = _workers(job, connection)
         record = msgspec.structs.replace(record, environment=_key(workers))
         how = job.cut(slots)
-        with translated():
+        with translated(), _watched(path, record.batch_id, _n_parts(how, job), progress):
             parts = run_pipeline(
                 Source(job.reading, how, size_bytes=job.size_bytes),
                 how,
@@ -132,12 +140,42 @@ def _score(
                     metadata=record.metadata(),
                 ),
                 workers,
-                shows_progress=shows_progress,
             )
     if not parts:
         schema = job.schema or pa.schema([(OUTPUT, pa.null())])
         parts = (write_empty_part(path, record.batch_id, schema, record.metadata()),)
     return record, parts
+
+
+@contextmanager
+def _watched(
+    path: str, batch_id: str, n_parts: int | None, progress: Progress | None
+) -> Iterator[None]:
+    """Report the parts that lie at the output while the block waits for them."""
+    if progress is None:
+        yield
+        return
+    is_over = threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(PROGRESS_S):
+            with suppress(EnvelopeError):  # the store may be busy: it is asked again
+                progress(count_parts(path, batch_id), n_parts)
+
+    watcher = threading.Thread(target=watch, name="batch-progress", daemon=True)
+    progress(0, n_parts)
+    watcher.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        watcher.join()
+    progress(count_parts(path, batch_id), n_parts)
+
+
+def _n_parts(how: Cut, job: Job) -> int | None:
+    is_one_each = not how.is_spread and job.scoring.shape != "groups"
+    return len(how.parts) if is_one_each else None
 
 
 def _workers(job: Job, connection: Connection) -> tuple[Workers, int]:

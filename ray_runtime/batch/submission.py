@@ -23,6 +23,12 @@ from ray_runtime.home import Home
 
 FILE = "batch.yaml"
 SERVER = "RAY_API_SERVER_ADDRESS"  # Ray's own variable
+_CHATTY = (
+    "ray.dashboard.modules.dashboard_sdk",  # "Uploading package gcs://..."
+    "ray._private.runtime_env.packaging",
+    "ray.dashboard.modules.job.sdk",  # "WebSocket closed ..."
+)
+_IN_THE_LOG = "Job entrypoint command failed"  # what follows is the end of the log once more
 
 
 def submit_job(name: str, config: BatchJobConfig, settings: Settings) -> str:
@@ -56,7 +62,8 @@ def follow(job_id: str, settings: Settings, *, write: Callable[[str], None]) -> 
     asyncio.run(_tail(client, job_id, write))
     info = client.get_job_info(job_id)
     if info.status != JobStatus.SUCCEEDED:
-        write(f"job {job_id} {info.status.value.lower()}: {info.message or 'see its log'}\n")
+        why = (info.message or "").partition(_IN_THE_LOG)[0].strip()
+        write(f"job {job_id} {info.status.value.lower()}{f': {why}' if why else ''}\n")
     return bool(info.status == JobStatus.SUCCEEDED)
 
 
@@ -80,7 +87,8 @@ def _client(settings: Settings) -> Any:
     prepare_environment(home if own is not None else None)
     from ray.job_submission import JobSubmissionClient
 
-    logging.getLogger("ray.dashboard").setLevel(logging.WARNING)  # "Uploading package ..."
+    for name in _CHATTY:
+        logging.getLogger(name).setLevel(logging.WARNING)
     try:
         return JobSubmissionClient(address)
     except (RuntimeError, ConnectionError) as exc:

@@ -23,10 +23,11 @@ import envelope as me
 from envelope.config import BatchInput, BatchJobConfig, BatchOutput
 from envelope.connection import connect
 from envelope.errors import EnvelopeError
+from envelope.manifest import Package
 from envelope.tables import current_batch, read_table
 from ray_runtime.batch.run import BatchResult, run_job
 from tests.cluster.conftest import Platform
-from tests.cluster.deployments import Deployments
+from tests.cluster.deployments import Deployments, with_another_lock
 
 ROWS = 320_000  # 22 MiB of what the model reads: more than one part for two workers
 COLUMNS = [f"x{number}" for number in range(8)]
@@ -127,7 +128,10 @@ def world(ray_only: Platform, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(autouse=True)
-def undisturbed(world: World) -> Iterator[None]:
+def at_home(world: World, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The platform's home in place of the test's own; afterwards nothing disturbs the model."""
+    for name, value in world.platform.settings.environ().items():
+        monkeypatch.setenv(name, value)
     yield
     for name in ("hold", "fail"):
         (world.folder / name).unlink(missing_ok=True)
@@ -213,6 +217,54 @@ def test_one_large_file_is_spread_over_the_workers(
     assert result.files > 1
     assert found["client_id"].tolist() == world.frame["client_id"].tolist()
     np.testing.assert_allclose(found["output"], world.expected, **SAME)
+
+
+def test_how_far_it_is_can_be_followed(world: World, tmp_path: Path) -> None:
+    (world.folder / "hold").touch()  # a second per part
+    seen: list[tuple[int, int | None]] = []
+    run_job(
+        "nightly",
+        world.config(tmp_path / "out"),
+        connect(world.platform.settings),
+        progress=lambda done, n_parts: seen.append((done, n_parts)),
+    )
+    assert seen[0] == (0, 4)
+    assert seen[-1] == (4, 4)
+    assert seen == sorted(seen)
+    assert len(set(seen)) > 2
+
+
+def where(frame):  # type: ignore[no-untyped-def] # its example says it
+    import importlib.metadata
+
+    import pandas as pd
+
+    import ray_runtime
+
+    seen = {"lark": importlib.metadata.version("lark"), "runtime": str(ray_runtime.__file__)}
+    return pd.DataFrame([seen] * len(frame))
+
+
+where.__module__ = "__main__"  # as if in a notebook: it travels by value
+
+
+def test_the_function_runs_in_the_envelopes_own_environment(world: World, tmp_path: Path) -> None:
+    few = world.frame[["x0"]].head(20)
+    few.to_parquet(tmp_path / "few.parquet")
+    saved = me.save_model(name="where", query_function=where, api_input=few)
+    envelope_id = with_another_lock(saved.id, Package(name="lark", version="1.1.9"))
+    jobs = world.write_yaml(
+        tmp_path / "out",
+        query=f"id = '{envelope_id}'",
+        table=tmp_path / "few.parquet",
+        keep=(),
+    )
+    done = world.platform.run("envelope", "batch", "submit", str(jobs))
+    assert done.returncode == 0, done.stdout
+    found = read_table(str(tmp_path / "out"))
+    assert found["lark"].tolist() == ["1.1.9"] * 20
+    (runtime,) = set(found["runtime"])
+    assert world.platform.settings.environments_dir in Path(runtime).parents
 
 
 def test_more_workers_than_parts_are_no_mistake(world: World, tmp_path: Path) -> None:
@@ -344,6 +396,25 @@ def test_run_from_the_command_line(world: World, tmp_path: Path) -> None:
     assert len(read_table(str(tmp_path / "out"))) == ROWS
 
 
+def test_the_result_for_programs(world: World, tmp_path: Path) -> None:
+    jobs = world.write_yaml(tmp_path / "out")
+    command = f"envelope batch run {jobs} --json 2>/dev/null"
+    done = world.platform.run("bash", "-c", command)
+    result = json.loads(done.stdout)
+    assert (result["rows"], result["files"], result["is_published"]) == (ROWS, 4, True)
+    assert result["envelope_id"] == world.envelope.id
+    assert result["rows_per_s"] == pytest.approx(ROWS / result["seconds"])
+
+
+def test_a_job_of_the_job_server_by_its_id_alone(world: World, tmp_path: Path) -> None:
+    jobs = world.write_yaml(tmp_path / "out")
+    done = world.platform.run("envelope", "batch", "submit", str(jobs), "--no-wait")
+    assert done.returncode == 0, done.stdout
+    job_id = done.stdout.split()[-1]
+    assert job_id.startswith("raysubmit_")
+    wait_for(lambda: current_batch(str(tmp_path / "out")) is not None)
+
+
 def test_a_missing_column_is_said_before_anything_is_written(world: World, tmp_path: Path) -> None:
     world.frame.drop(columns="x3").to_parquet(tmp_path / "short.parquet")
     jobs = world.write_yaml(tmp_path / "out", table=tmp_path / "short.parquet")
@@ -367,8 +438,9 @@ def test_submitted_and_followed(world: World, tmp_path: Path) -> None:
     jobs = world.write_yaml(tmp_path / "out")
     done = world.platform.run("envelope", "batch", "submit", str(jobs))
     assert done.returncode == 0, done.stdout
-    assert "submitted as raysubmit_" in done.stdout
-    assert "nightly: 320,000 rows in " in done.stdout
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("submitted as raysubmit_")
+    assert any(line.startswith("nightly: 320,000 rows in ") for line in lines)
     assert len(read_table(str(tmp_path / "out"))) == ROWS
 
 
@@ -377,7 +449,8 @@ def test_a_submitted_job_that_fails_is_a_failure_here(world: World, tmp_path: Pa
     jobs = world.write_yaml(tmp_path / "out")
     done = world.platform.run("envelope", "batch", "submit", str(jobs))
     assert done.returncode == 1
-    assert "raised ValueError: told to fail" in done.stdout
+    assert done.stdout.count("raised ValueError: told to fail") == 1
+    assert done.stdout.splitlines()[-1].endswith(" failed")
 
 
 def test_rays_own_command_submits_it_too(world: World, tmp_path: Path) -> None:
