@@ -21,6 +21,7 @@ from envelope.environment.indexes import (
 from envelope.errors import DependencyError, EnvironmentBuildError
 
 MAX_LINES = 50  # of what uv said, in an error: the reason is at the end
+NICENESS = 15  # replicas on this node go on answering while uv unpacks with all cores
 # These change what is installed or where, and come from whatever started this process.
 _DROPPED = frozenset(
     {
@@ -30,6 +31,8 @@ _DROPPED = frozenset(
         *("UV_REQUIRE_HASHES", "UV_COMPILE_BYTECODE", "UV_BREAK_SYSTEM_PACKAGES"),
     }
 )
+
+_GIVING_WAY = () if sys.platform == "win32" else ("nice", "-n", str(NICENESS))
 
 Log = Callable[[str], None]
 
@@ -106,7 +109,7 @@ def run_uv(
     lines: deque[str] = deque(maxlen=MAX_LINES)
     # From the root folder, so that no project's uv settings apply; the user's own still do.
     with subprocess.Popen(
-        [find_uv(), *arguments],
+        [*_GIVING_WAY, find_uv(), *arguments],
         env=dict(environ),
         cwd=Path.cwd().anchor,
         stdin=subprocess.DEVNULL,

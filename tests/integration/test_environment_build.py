@@ -229,6 +229,13 @@ def test_a_uv_that_hangs_is_ended(wheels, tmp_path, monkeypatch, hangs):
         build_environment(spec("beta==1.0"), tmp_path / "envs", timeout_s=0.1)
 
 
+def test_uv_gives_way_to_what_answers_on_this_node(wheels, tmp_path, monkeypatch):
+    telling = script(tmp_path, "echo niceness $(nice); exit 1")
+    monkeypatch.setattr(uv, "find_uv", lambda: telling)
+    with pytest.raises(EnvironmentBuildError, match="niceness 15"):
+        build_environment(spec("beta==1.0"), tmp_path / "envs")
+
+
 def test_a_lock_that_is_never_freed_is_an_error(wheels, tmp_path):
     asked = spec("beta==1.0")
     freed = threading.Event()
