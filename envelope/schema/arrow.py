@@ -94,6 +94,8 @@ def _codes(codec: ColumnCodec, column: pa.ChunkedArray) -> Any:
 
 
 def _one_array(column: pa.ChunkedArray) -> pa.Array:
+    if column.num_chunks == 1:  # combining copies even this one
+        return column.chunk(0)
     array = column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):
         return pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)

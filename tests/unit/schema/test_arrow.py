@@ -150,3 +150,15 @@ def test_function_of_an_arrow_table() -> None:
     assert checker.write_arguments({"table": table}) == [{"a": 1, "b": "x"}, {"a": None, "b": "y"}]
     calls = [checker.read_json(b'{"a": 1, "b": "x"}'), checker.read_arrow(table)]
     assert checker.join(calls)["table"].num_rows == 3
+
+
+@pytest.mark.parametrize("chunks", [1, 3])
+def test_a_column_of_one_chunk_is_not_copied(chunks):
+    frame = pd.DataFrame({"f": [0.5, 1.5]})
+    sent = [np.arange(4.0) for _ in range(chunks)]
+    call = checker_of(frame).read_arrow(pa.table({"f": pa.chunked_array(sent)}))
+
+    found = call.arguments()["df"]["f"].to_numpy()
+
+    assert found.tolist() == np.concatenate(sent).tolist()
+    assert np.shares_memory(found, sent[0]) == (chunks == 1)
