@@ -7,6 +7,8 @@ Arrow casts it without losing anything; what is left goes value by value and rep
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,10 +22,10 @@ from envelope.schema.array_readers import array_column
 from envelope.schema.cells import ColumnCodec
 from envelope.schema.columns import column_codec
 from envelope.schema.example_tables import arrow_from_text
-from envelope.schema.faults import BAD, Faults, collect
+from envelope.schema.faults import BAD, Faults, Reader, collect
 from envelope.schema.frames import Found, FrameCodec
 from envelope.schema.nested_columns import arrow_array
-from envelope.schema.scalars import is_null
+from envelope.schema.scalars import is_null, is_same
 from envelope.schema.words import Path, describe
 
 if TYPE_CHECKING:
@@ -174,7 +176,13 @@ def _taken(codec: ColumnCodec, array: pa.Array) -> Any:
         if isinstance(of, t.Float | t.Integer | t.Boolean):
             return array.to_numpy(zero_copy_only=False).astype(codec.dtype, copy=False)
         return None
-    if column.storage in ("masked", "string"):
+    if column.storage == "masked":  # by hand: pandas would make NaN null
+        values = pc.fill_null(array, False if isinstance(of, t.Boolean) else 0)
+        mask = array.is_null().to_numpy(zero_copy_only=False)
+        return codec.dtype.construct_array_type()(
+            values.to_numpy(zero_copy_only=False).astype(codec.dtype.numpy_dtype), mask
+        )
+    if column.storage == "string":
         return codec.dtype.__from_arrow__(array)
     if column.storage == "zoned":
         counts = pc.fill_null(array.cast(pa.int64()), np.iinfo(np.int64).min)
@@ -258,9 +266,10 @@ def write_table(kind: t.Type, output: Any, compiler: Compiler) -> pa.Table:
         case t.Array():
             return pa.table([_values(list(found.tolist()), None, kind)], names=[OUTPUT])
         case t.ListOf(item=item) | t.TupleOf(rest=item) if item is not None:
-            return pa.table([_values(list(found), arrow_type_of(item), kind)], names=[OUTPUT])
+            cells = _values(list(found), arrow_type_of(item), item, compiler.reader(item))
+            return pa.table([cells], names=[OUTPUT])
         case _:
-            return pa.table([_values([found], arrow_type_of(kind), kind)], names=[OUTPUT])
+            return pa.table([_values([found], arrow_type_of(kind), kind, read)], names=[OUTPUT])
 
 
 def _own(series: Any) -> Any:
@@ -270,19 +279,55 @@ def _own(series: Any) -> Any:
 def _written(codec: ColumnCodec, array: Any) -> pa.Array:
     """Return a column's array as Arrow, in the type that the schema has."""
     wanted = arrow_type(codec.column)
-    if isinstance(codec.dtype, pd.CategoricalDtype):
-        return pa.array(array)  # dictionary, with the levels and their order
+    kind = codec.column.type
     if codec.column.storage == "object":
         cells = [None if is_null(cell) else cell for cell in array]
-        return _values(cells, wanted, codec.column.type)
-    if codec.column.storage == "numpy" and isinstance(codec.column.type, t.Float):
-        return pa.array(array, wanted, from_pandas=False)
-    return pa.array(array, wanted, from_pandas=True)
+        return _values(cells, wanted, kind, codec.read)
+    with _uncarried(kind):
+        if isinstance(codec.dtype, pd.CategoricalDtype):
+            return pa.array(array)  # dictionary, with the levels and their order
+        if codec.column.storage == "masked":  # NaN beside null stays NaN
+            values = array.to_numpy(codec.dtype.numpy_dtype, na_value=codec.dtype.type(0))
+            return pa.array(values, wanted, mask=array.isna(), from_pandas=False)
+        if codec.column.storage == "numpy" and isinstance(kind, t.Float):
+            return pa.array(array, wanted, from_pandas=False)
+        return pa.array(array, wanted, from_pandas=True)
 
 
-def _values(cells: list[Any], wanted: pa.DataType | None, kind: t.Type) -> pa.Array:
-    cells = [str(cell) if isinstance(cell, uuid.UUID) else cell for cell in cells]
+def _values(
+    cells: list[Any], wanted: pa.DataType | None, kind: t.Type, read: Reader | None = None
+) -> pa.Array:
+    """Return Python values of a type as Arrow.
+
+    read: the reader of the type, by which values are read back where Arrow might bend them: it
+    drops the zone of a time, and takes a date beside a datetime for midnight.
+    """
+    plain = [str(cell) if isinstance(cell, uuid.UUID) else cell for cell in cells]
+    with _uncarried(kind):
+        array = arrow_array(plain, wanted) if wanted is not None else pa.array(plain)
+        if read is not None and (wanted is None or _holds_times(wanted)):
+            faults = Faults()
+            for cell, found in zip(cells, array.to_pylist(), strict=True):
+                back = None if found is None else read(_without_absent(found, kind), None, faults)
+                if faults.found or not is_same(back, cell):
+                    raise pa.ArrowInvalid("a value would not come back as it was")
+        return array
+
+
+def _holds_times(kind: pa.DataType) -> bool:
+    return pa.types.is_time(kind) or (pa.types.is_list(kind) and _holds_times(kind.value_type))
+
+
+@contextmanager
+def _uncarried(kind: t.Type) -> Iterator[None]:
+    """Say of values that Arrow refuses that it has no form for their type."""
     try:
-        return arrow_array(cells, wanted) if wanted is not None else pa.array(cells)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as exc:
+        yield
+    except (
+        pa.ArrowInvalid,
+        pa.ArrowTypeError,
+        pa.ArrowNotImplementedError,
+        OverflowError,
+        UnicodeEncodeError,
+    ) as exc:
         raise SchemaError(f"Arrow has no type for {describe(kind)}; ask for JSON instead") from exc

@@ -13,6 +13,8 @@ from typing import Any
 
 from envelope.schema import types as t
 from envelope.schema.faults import Faults, Reader
+from envelope.schema.scalars import is_null
+from envelope.schema.words import Path
 
 Cells = Sequence[Any]
 
@@ -53,12 +55,24 @@ class ColumnCodec:
         return str(self.column.name)
 
 
+def nullable(read: Reader) -> Reader:
+    """Return a reader that takes null too."""
+
+    def read_or_null(value: Any, path: Path, faults: Faults) -> Any:
+        return None if is_null(value) else read(value, path, faults)
+
+    return read_or_null
+
+
 def each(read: Reader) -> Callable[[Cells], Cells]:
-    """Return a parser that reads cell by cell, for columns that need more than a type check."""
+    """Return a parser that reads cell by cell, for columns that need more than a type check.
+
+    Nulls are for `read` to judge, see `nullable`.
+    """
 
     def parse(cells: Cells) -> Cells:
         faults = Faults()
-        parsed = [None if cell is None else read(cell, None, faults) for cell in cells]
+        parsed = [read(cell, None, faults) for cell in cells]
         if faults.found:
             raise NotPlain
         return parsed

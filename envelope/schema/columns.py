@@ -12,18 +12,18 @@ import pyarrow as pa
 from msgspec import Meta
 
 from envelope.schema import types as t
-from envelope.schema.cells import Cells, ColumnCodec, NotPlain, Uncarried
-from envelope.schema.faults import Faults
+from envelope.schema.cells import Cells, ColumnCodec, NotPlain, Uncarried, each, nullable
+from envelope.schema.faults import Faults, Reader
 from envelope.schema.moment_columns import moment_codec
 from envelope.schema.nested_columns import nested_codec
 from envelope.schema.scalars import (
     EXACT,
     LARGEST,
     boolean_reader,
+    bytes_reader,
     float_reader,
     integer_range,
     integer_reader,
-    is_null,
     text_reader,
 )
 from envelope.schema.words import Path, describe
@@ -51,13 +51,8 @@ def _split(kind: t.Type) -> tuple[t.Type, bool]:
 
 
 def _nullable(codec: ColumnCodec) -> ColumnCodec:
-    inner = codec.read
-
-    def read(value: Any, path: Path, faults: Faults) -> Any:
-        return None if is_null(value) else inner(value, path, faults)
-
     wire = codec.wire if codec.wire is Any else codec.wire | None
-    return _replace(codec, read=read, wire=wire)
+    return _replace(codec, read=nullable(codec.read), wire=wire)
 
 
 def _replace(codec: ColumnCodec, **changes: Any) -> ColumnCodec:
@@ -128,15 +123,44 @@ def _plain(column: t.Column, of: t.Type) -> ColumnCodec:
                 write=_floats_listed,
             )
         case t.Text():
+            is_numpy = column.storage == "numpy"
             return ColumnCodec(
                 **common,
                 wire=str,
                 is_text=True,
-                parse=None,
-                read=text_reader(of),
+                parse=_not_ending_in_nul if is_numpy else None,
+                read=_not_cut(text_reader(of), "\0") if is_numpy else text_reader(of),
+                write=_listed,
+            )
+        case t.Bytes():
+            read_bytes = _not_cut(bytes_reader(of), b"\0")
+            return ColumnCodec(
+                **common,
+                wire=str,
+                is_text=True,
+                parse=each(read_bytes),
+                read=read_bytes,
                 write=_listed,
             )
     raise AssertionError(f"no plain column of {describe(of)}")
+
+
+def _not_cut(read: Reader, nul: Any) -> Reader:
+    """Return a reader that refuses what numpy's texts and bytes would cut off: NULs at the end."""
+
+    def read_whole(value: Any, path: Path, faults: Faults) -> Any:
+        found = read(value, path, faults)
+        if isinstance(found, str | bytes) and found.endswith(nul):
+            return faults.add(path, type(found).__name__, "NUL at the end, which numpy cuts off")
+        return found
+
+    return read_whole
+
+
+def _not_ending_in_nul(cells: Cells) -> Cells:
+    if any(cell is not None and cell.endswith("\0") for cell in cells):
+        raise NotPlain
+    return cells
 
 
 def _numpy_builder(column: t.Column) -> tuple[Callable[[Cells], Any], Any]:
@@ -216,7 +240,8 @@ def _category(column: t.Column, of: t.Categorical, compiler: Compiler | None) ->
 
     def parse(wire_cells: Cells) -> Cells:
         if levels.parse is not None:
-            wire_cells = levels.parse(wire_cells)
+            present = iter(levels.parse([cell for cell in wire_cells if cell is not None]))
+            wire_cells = [None if cell is None else next(present) for cell in wire_cells]
         try:
             return [None if cell is None else codes[cell] for cell in wire_cells]
         except KeyError:

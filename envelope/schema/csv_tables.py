@@ -156,6 +156,8 @@ def text_reader(kind: t.Type) -> Callable[[str], Any]:
             return _json_or_text
         case t.ListOf() | t.TupleOf() | t.SetOf() | t.MapOf() | t.Record() | t.Recursion():
             return _json_of
+        case t.Array() | t.SeriesOf() | t.Frame() | t.SparseMatrix():
+            return _json_of
         case _:  # read from text as they are
             return lambda text: text
 

@@ -10,6 +10,7 @@ import base64
 from collections.abc import Sequence
 from typing import Any, Literal, cast
 
+import msgspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -50,8 +51,12 @@ def series_type(values: Sequence[pd.Series[Any]], where: str) -> t.SeriesOf:
     if any(other.dtype != first.dtype for other in values):
         raise SchemaError(f"{where}: the example Series differ in their dtype; make them equal")
     whole = first if len(values) == 1 else pd.concat(list(values), ignore_index=True)
-    name = first.name if isinstance(first.name, str | int | None) else str(first.name)
-    return t.SeriesOf(column_type(whole, name, where))
+    if not isinstance(first.name, str | int | None):
+        raise SchemaError(
+            f"{where} has a name of type {type(first.name).__name__}; name it with a string or an "
+            "integer, or not at all"
+        )
+    return t.SeriesOf(column_type(whole, first.name, where))
 
 
 def _require_plain_index(index: pd.Index[Any], where: str) -> None:
@@ -84,6 +89,11 @@ def _column_names(frame: pd.DataFrame, where: str) -> list[str | int]:
                 f"{where} has a column label of type {type(label).__name__}; name columns with "
                 "strings or integers, for example df.columns = df.columns.map(str)"
             )
+        if not _is_unicode(str(label)):
+            raise SchemaError(
+                f"{where} has a column label with half a surrogate pair, which no format carries; "
+                f"rename {label!r}"
+            )
         if str(label) in seen:
             raise SchemaError(
                 f"{where} has two columns {label!r}"
@@ -93,6 +103,14 @@ def _column_names(frame: pd.DataFrame, where: str) -> list[str | int]:
         seen[str(label)] = label
         names.append(label)
     return names
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def column_type(series: pd.Series[Any], name: str | int | None, where: str) -> t.Column:
@@ -140,6 +158,12 @@ _REMEDIES = {
 
 def numpy_element(dtype: np.dtype[Any], where: str) -> t.Type:
     """Return the type of one element of a numpy dtype."""
+    if not dtype.isnative:
+        native = dtype.newbyteorder("=").name
+        raise SchemaError(
+            f"{where} has dtype {dtype}, whose bytes are in another order than this machine's; "
+            f"convert it with .astype('{native}')"
+        )
     bits = dtype.itemsize * 8
     match dtype.kind:
         case "b":
@@ -221,7 +245,7 @@ def _category_column(dtype: pd.CategoricalDtype, name: str | int | None, where: 
         of = t.Float(of.bits)
     from envelope.schema.columns import column_codec
 
-    values = tuple(column_codec(levels).write(series.array))
+    values = tuple(msgspec.to_builtins(column_codec(levels).write(series.array)))
     kind = t.Maybe(t.Categorical(of, values, bool(dtype.ordered)))
     return t.Column(name, kind, "category", "category", levels=levels)
 
@@ -274,9 +298,20 @@ def arrow_element(kind: pa.DataType, where: str) -> t.Type:
     for is_kind, simple in _ARROW_SIMPLE:
         if is_kind(kind):
             return simple
-    raise SchemaError(f"{where} has the Arrow type {kind}, which JSON cannot hold; cast it")
+    remedy = next((words for is_kind, words in _ARROW_REMEDIES if is_kind(kind)), "cast it")
+    raise SchemaError(f"{where} has the Arrow type {kind}, which no format carries; {remedy}")
 
 
+_ARROW_REMEDIES: tuple[tuple[Any, str], ...] = (
+    (pa.types.is_null, "cast it to the type that its values will have"),
+    (pa.types.is_time, "cast it to time64[us], the finest that Python has"),
+    # pandas has no columns of views.
+    (pa.types.is_string_view, "cast it to string"),
+    (pa.types.is_binary_view, "cast it to binary"),
+    (pa.types.is_list_view, "cast it to list"),
+    (pa.types.is_large_list_view, "cast it to large_list"),
+    (pa.types.is_interval, "make it a duration, or columns of months, days and nanoseconds"),
+)
 _ARROW_SIMPLE: tuple[tuple[Any, t.Type], ...] = (
     (pa.types.is_boolean, t.Boolean()),
     (pa.types.is_string, t.Text()),
@@ -292,7 +327,10 @@ def array_type(values: Sequence[np.ndarray[Any, Any]], where: str) -> t.Array:
     first = values[0]
     if type(first) is not np.ndarray:
         raise SchemaError(f"{where} is a {type(first).__qualname__}; pass a plain numpy.ndarray")
-    if any(other.dtype.kind != first.dtype.kind or other.ndim != first.ndim for other in values):
+    if any(
+        dtype_name(other.dtype) != dtype_name(first.dtype) or other.ndim != first.ndim
+        for other in values
+    ):
         raise SchemaError(f"{where}: the example arrays differ in dtype or rank; make them equal")
     shape = tuple(
         None if axis == 0 or len(set(lengths)) > 1 else int(lengths[0])
@@ -328,14 +366,15 @@ def table_type(values: Sequence[pa.Table], where: str) -> t.Frame:
     names = first.column_names
     if len(set(names)) < len(names):
         raise SchemaError(f"{where} has two columns of one name; give each a name of its own")
-    columns = (
-        t.Column(
-            field.name,
-            t.Maybe(arrow_element(field.type, f"{where}[{field.name!r}]")),
-            str(field.type),
-            "arrow",
-            arrow=arrow_text(field.type),
-        )
-        for field in first.schema
-    )
+    if not names:
+        raise SchemaError(f"{where} is a table that has no columns; give it the columns it is for")
+    if any(other.schema != first.schema for other in values):
+        raise SchemaError(f"{where}: the example tables differ in their schema; make them equal")
+    columns = (_arrow_column(field, f"{where}[{field.name!r}]") for field in first.schema)
     return t.Frame(tuple(columns), library="arrow")
+
+
+def _arrow_column(field: pa.Field, where: str) -> t.Column:
+    of = arrow_element(field.type, where)
+    kind = t.Maybe(of) if field.nullable else of
+    return t.Column(field.name, kind, str(field.type), "arrow", arrow=arrow_text(field.type))

@@ -16,6 +16,7 @@ from dataclasses import fields as dataclass_fields
 from dataclasses import is_dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import pandas as pd
 
@@ -28,7 +29,10 @@ from envelope.schema.example_tables import (
     sparse_type,
     table_type,
 )
+from envelope.schema.faults import Faults
 from envelope.schema.words import describe_value
+
+MOST_TOLD_APART = 10_000  # examples of a union; each is written and read once, some microseconds
 
 
 def type_of_examples(values: Sequence[Any], where: str) -> t.Type:
@@ -51,7 +55,34 @@ def type_of_examples(values: Sequence[Any], where: str) -> t.Type:
     if not members:
         return t.Null()
     kind = union(members)
+    if isinstance(kind, t.AnyOf):
+        kind = _told_apart(kind, values, where)
     return maybe(kind) if nullable else kind
+
+
+def _told_apart(kind: t.AnyOf, values: Sequence[Any], where: str) -> t.AnyOf:
+    """Return the union in an order in which JSON brings each example back as what it was.
+
+    A text fits last: beside dates, a date is a date. Raises SchemaError where no order helps, as
+    for a date beside a text that reads like one.
+    """
+    from envelope.schema.compiler import Compiler
+
+    members = sorted(kind.members, key=lambda member: isinstance(member, t.Text))
+    kind = t.AnyOf(tuple(members))
+    compiler = Compiler(classes={class_path(type(value)): type(value) for value in values})
+    read, write = compiler.reader(kind), compiler.writer(kind)
+    for value in values[:MOST_TOLD_APART]:
+        faults = Faults()
+        sent = None if value is None else msgspec.to_builtins(write(value, None, faults))
+        back = None if value is None else read(sent, None, faults)
+        is_like = type(back) is type(value) or (type(back) is float and type(value) is int)
+        if not faults.found and not is_like:
+            raise SchemaError(
+                f"{where} holds a {type(value).__name__} that JSON turns into a "
+                f"{type(back).__name__}, because the examples hold both; make them one type"
+            )
+    return kind
 
 
 def maybe(kind: t.Type) -> t.Type:
@@ -95,15 +126,14 @@ def _group(value: Any) -> str:
         return "other"
     if isinstance(value, np.generic):
         return "numpy scalar"
+    if type(value).__module__.startswith("scipy.sparse"):  # one of its formats is a dict
+        return "sparse"
     for kind, group in _FAMILIES:
         if isinstance(value, kind):
             return group
     if is_dataclass(value) or hasattr(type(value), "model_fields"):
         return "record"
-    module = type(value).__module__
-    if module.startswith("scipy.sparse"):
-        return "sparse"
-    if module.startswith("pyarrow") and type(value).__name__ == "Table":
+    if type(value).__module__.startswith("pyarrow") and type(value).__name__ == "Table":
         return "table"
     return "other"
 
@@ -155,6 +185,10 @@ def _enum(values: list[Any], where: str) -> t.Type:
 
 def enumeration(kind: type[enum.Enum], where: str) -> t.Enumeration:
     """Return the record of an enum class. Raises SchemaError for members JSON cannot name."""
+    if issubclass(kind, enum.Flag):
+        raise SchemaError(
+            f"{where}: {kind.__qualname__} is a Flag, whose combinations have no names; take an int"
+        )
     for member in kind:
         if not isinstance(member.value, str | int | float | bool | None):
             raise SchemaError(
@@ -195,13 +229,19 @@ def zone_name(zone: datetime.tzinfo | None, where: str) -> str | None:
     except (TypeError, ValueError, KeyError) as exc:
         raise SchemaError(
             f"{where} has the time zone {name!r}, which cannot be found by that name; convert it "
-            "to an IANA zone, for example .astimezone(zoneinfo.ZoneInfo('UTC'))"
+            "to an IANA zone, for example .dt.tz_convert('UTC') or .astimezone(ZoneInfo('UTC'))"
         ) from exc
     return str(name)
 
 
 def _numpy_scalar(values: list[Any], where: str) -> t.Type:
-    return union(numpy_scalar(value.dtype, where) for value in values)
+    kinds = []
+    for value in values:
+        kind = numpy_scalar(value.dtype, where)
+        if isinstance(kind.of, t.Float) and value != value:
+            kind = t.NumpyScalar(kind.dtype, t.Float(kind.of.bits, nan=True))
+        kinds.append(kind)
+    return union(kinds)
 
 
 def numpy_scalar(dtype: np.dtype[Any], where: str) -> t.NumpyScalar:

@@ -6,6 +6,7 @@ look (3.0 for an int, a huge integer for a float, a missing column), and the slo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -20,12 +21,13 @@ from envelope.schema.wide_json import WideDecoder
 # A struct's members are looked up from the last one found on: in order it is linear, shuffled it
 # is quadratic, 27 ms for 5,000 columns. Wider frames than this are decoded as dicts.
 MOST_STRUCT_FIELDS = 300
+_UNNAMEABLE = re.compile(r'["\\\x00-\x1f]')  # what JSON escapes, msgspec takes for no member's name
 _cells_of = msgspec.structs.astuple
 
 
 def frame_decoder(codec: FrameCodec, name: str) -> Callable[[bytes], Call]:
     """Return the fast way of bodies of one frame; it raises NotPlain where the slow must decide."""
-    if len(codec.codecs) <= MOST_STRUCT_FIELDS:
+    if len(codec.codecs) <= MOST_STRUCT_FIELDS and not any(map(_UNNAMEABLE.search, codec.labels)):
         return FrameDecoder(codec, name).decode
     return WideDecoder(codec, name).decode
 

@@ -76,7 +76,12 @@ class FrameCodec:
     def _table(self, arrays: Sequence[Any]) -> Any:
         import pyarrow as pa
 
-        return pa.table([array.__arrow_array__() for array in arrays], names=list(self.labels))
+        parts = [array.__arrow_array__() for array in arrays]
+        fields = [
+            pa.field(one.label, part.type, isinstance(one.column.type, t.Maybe))
+            for one, part in zip(self.codecs, parts, strict=True)
+        ]
+        return pa.table(parts, schema=pa.schema(fields))
 
     # -- any value -> cells -----------------------------------------------------------------------
 

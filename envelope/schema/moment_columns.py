@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from envelope.schema import types as t
-from envelope.schema.cells import Cells, ColumnCodec, NotPlain, each
+from envelope.schema.cells import Cells, ColumnCodec, NotPlain, Uncarried, each, nullable
 from envelope.schema.faults import Reader
-from envelope.schema.moments import show_duration, show_moment
+from envelope.schema.moments import Unfit, show_duration, show_moment
 from envelope.schema.scalars import duration_counter, moment_counter
 
 NAT = np.iinfo(np.int64).min
@@ -41,14 +41,17 @@ def moment_codec(column: t.Column, of: t.Timestamp | t.Duration) -> ColumnCodec:
 
     def write(array: Any) -> list[Any]:
         counts = array.asi8 if hasattr(array, "asi8") else array.view(np.int64)
-        return [None if count == NAT else show(count) for count in counts.tolist()]
+        try:
+            return [None if count == NAT else show(count) for count in counts.tolist()]
+        except Unfit as exc:
+            raise Uncarried(str(exc)) from None
 
     return ColumnCodec(
         column=column,
         dtype=dtype,
         wire=str,
         is_text=True,
-        parse=each(read) if isinstance(of, t.Duration) else _moment_parser(of, read),
+        parse=each(nullable(read)) if isinstance(of, t.Duration) else _moment_parser(of, read),
         read=read,
         build=build,
         write=write,
@@ -70,7 +73,7 @@ def _moment_parser(of: t.Timestamp, read: Reader) -> Callable[[Cells], Cells]:
     tail = rf"{clock}(Z|[+-]\d\d:\d\d)" if aware else f"({clock})?"
     pattern = rf"^\d{{4}}-\d\d-\d\d{tail}$"
     wanted = pa.timestamp(of.unit, tz="UTC" if aware else None)
-    one_by_one = each(read)
+    one_by_one = each(nullable(read))
 
     def parse(cells: Cells) -> Cells:
         if len(cells) >= FEW_CELLS:

@@ -62,13 +62,13 @@ def moment_reader(unit: t.Unit, zone: str | None) -> Callable[[Any], int]:
     return read
 
 
-def scaled(nanoseconds: int, unit: t.Unit) -> int:
+def scaled(nanoseconds: int, unit: t.Unit, what: str = "timestamp") -> int:
     """Return nanoseconds in `unit`. Raises Unfit when that loses digits or does not fit 64 bits."""
     count, rest = divmod(nanoseconds, 10**9 // PER_SECOND[unit])
     if rest:
-        raise Unfit(f"timestamp finer than {unit}")
+        raise Unfit(f"{what} finer than {unit}")
     if count not in _INT64:
-        raise Unfit(f"timestamp beyond 64 bits of {unit}")
+        raise Unfit(f"{what} beyond 64 bits of {unit}")
     return count
 
 
@@ -133,7 +133,7 @@ def duration_reader(unit: t.Unit) -> Callable[[Any], int]:
             count = _of_numpy(value)
         else:
             raise Unfit
-        return scaled(count, unit)
+        return scaled(count, unit, "duration")
 
     return read
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from envelope.schema import types as t
-from envelope.schema.cells import Cells, ColumnCodec, Uncarried, each
+from envelope.schema.cells import Cells, ColumnCodec, Uncarried, each, nullable
 from envelope.schema.example_tables import arrow_from_text
 from envelope.schema.faults import Faults, Reader
 from envelope.schema.moments import show_duration, show_moment
@@ -27,13 +27,14 @@ _NULLS: dict[str, Any] = {"none": None, "nan": math.nan, "na": pd.NA, "nat": pd.
 def nested_codec(column: t.Column, of: t.Type, compiler: Compiler | None) -> ColumnCodec:
     is_arrow = column.storage == "arrow"
     read, write_cell = _element(of, compiler, is_arrow=is_arrow)
+    is_nullable = isinstance(column.type, t.Maybe)
     is_direct = isinstance(of, t.Text | t.Boolean)
     return ColumnCodec(
         column=column,
         dtype=_arrow_dtype(column) if is_arrow else np.dtype(object),
         wire={t.Text: str, t.Boolean: bool}.get(type(of), Any),
         is_text={t.Text: True, t.Boolean: False}.get(type(of)),
-        parse=None if is_direct else each(read),
+        parse=None if is_direct else each(nullable(read) if is_nullable else read),
         read=read,
         build=_arrow_builder(column) if is_arrow else _object_builder(_NULLS[column.null]),
         write=_arrow_writer(of, write_cell) if is_arrow else _object_writer(write_cell),

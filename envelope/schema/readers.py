@@ -113,7 +113,8 @@ def items_of(value: Any) -> list[Any] | None:
     if isinstance(value, tuple):
         return list(value)
     if isinstance(value, np.ndarray | pd.Series) and value.ndim > 0:
-        return list(value) if value.ndim > 1 else value.tolist()
+        is_moments = value.dtype.kind in "Mm"  # whose tolist() may be integers
+        return list(value) if value.ndim > 1 or is_moments else value.tolist()
     return None
 
 

@@ -45,6 +45,11 @@ def is_null(value: Any) -> bool:
     return isinstance(value, np.generic) and bool(value != value)  # NaN and NaT of numpy
 
 
+def is_same(one: Any, other: Any) -> bool:
+    """Tell whether two Python values are equal and of one type throughout; NaN is NaN."""
+    return type(one) is type(other) and (repr(one) == repr(other) or bool(one == other))
+
+
 def null_reader(kind: t.Null) -> Reader:
     def read(value: Any, path: Path, faults: Faults) -> Any:
         return None if is_null(value) else faults.add_value(path, "null", value)

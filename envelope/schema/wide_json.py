@@ -1,4 +1,4 @@
-"""The fast way from a JSON body to the cells of a frame of very many columns."""
+"""The fast way from a JSON body to the cells of a frame of very many columns, or odd labels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ class WideDecoder:
         self.codec = codec
         self.name = name
         self.decode_json = msgspec.json.Decoder().decode
-        self.cells_of = itemgetter(*codec.labels)
+        labels = codec.labels
+        self.cells_of = itemgetter(*labels) if len(labels) > 1 else _lone(labels[0])
         groups: dict[tuple[frozenset[type], int | None, int | None], list[int]] = {}
         self.is_plain = True
         for place, one in enumerate(codec.codecs):
@@ -72,8 +73,8 @@ class WideDecoder:
         return cells
 
 
-def _lone(place: int) -> Callable[[Any], Any]:
-    return lambda cells: (cells[place],)
+def _lone(key: int | str) -> Callable[[Any], Any]:
+    return lambda of: (of[key],)
 
 
 def _plain_types(one: ColumnCodec) -> tuple[frozenset[type], int | None, int | None] | None:

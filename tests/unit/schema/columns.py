@@ -16,7 +16,7 @@ D = decimal.Decimal
 DAY = datetime.date(2024, 2, 29)
 
 
-def _series(values: list[Any], dtype: Any) -> pd.Series[Any]:
+def _series(values: Any, dtype: Any) -> pd.Series[Any]:
     return pd.Series(values, dtype=dtype)
 
 
@@ -45,6 +45,11 @@ COLUMNS: dict[str, pd.Series[Any]] = {
     "float64-whole-numbers": _series([1.0, 2.0, 3.0], "float64"),
     "Int64": _series([1, None, 2**63 - 1], "Int64"),
     "Int8": _series([1, None, -128], "Int8"),
+    "Int16": _series([1, None, 2**15 - 1], "Int16"),
+    "Int32": _series([1, None, -(2**31)], "Int32"),
+    "UInt8": _series([1, None, 255], "UInt8"),
+    "UInt16": _series([1, None, 2**16 - 1], "UInt16"),
+    "UInt32": _series([1, None, 2**32 - 1], "UInt32"),
     "UInt64": _series([1, None, 2**64 - 1], "UInt64"),
     "Float32": _series([0.5, None, 3.0], "Float32"),
     "Float64": _series([0.1, None, 3.0], "Float64"),
@@ -72,6 +77,8 @@ COLUMNS: dict[str, pd.Series[Any]] = {
     "timedelta-ns": _series(
         [pd.Timedelta("1 days 02:00:00.123456789"), None, pd.Timedelta(-5, "s")], "m8[ns]"
     ),
+    "timedelta-us": _series(np.array([-1, 90_061_000_001], "m8[us]"), None),
+    "timedelta-ms": _series(np.array([-1, 90_061_001], "m8[ms]"), None),
     "timedelta-s": _series([np.timedelta64(90_061, "s")], "m8[s]"),
     "category": _series(["a", "b", None], pd.CategoricalDtype(["b", "a", "c"])),
     "category-ordered": _series(
@@ -87,6 +94,9 @@ COLUMNS: dict[str, pd.Series[Any]] = {
     "category-objects": _series(
         ["x", "y"], pd.CategoricalDtype(pd.Index(["x", "y"], dtype=object))
     ),
+    "category-dates": _series([DAY], pd.CategoricalDtype([DAY, datetime.date(2024, 3, 1)])),
+    "category-decimals": _series([D("1.10")], pd.CategoricalDtype([D("1.10"), D("2")])),
+    "category-mixed": _series([1, "a", None], pd.CategoricalDtype([1, "a"])),
     "object-str": _series(["a", "b"], object),
     "object-str-none": _series(["a", None], object),
     "object-str-nan": _series(["a", np.nan], object),
@@ -98,6 +108,13 @@ COLUMNS: dict[str, pd.Series[Any]] = {
     "object-bytes": _series([b"\x00\xff", b""], object),
     "object-date": _series([DAY, None], object),
     "object-time": _series([datetime.time(12, 34, 56, 789), datetime.time(0)], object),
+    "object-time-zone": _series([datetime.time(1, tzinfo=datetime.UTC)], object),
+    "object-timedelta": _series([datetime.timedelta(1, 2, 3), None], object),
+    "object-moments": _series([pd.Timestamp("2024-02-29T01:02:03.5"), pd.NaT], object),
+    "object-moments-or-not": _series(
+        [datetime.datetime(2024, 1, 2, tzinfo=datetime.UTC), datetime.datetime(2024, 1, 2)], object
+    ),
+    "object-dates-and-times": _series([DAY, datetime.datetime(2024, 1, 2)], object),
     "object-datetime": _series(
         [datetime.datetime(2024, 1, 2, 3, 4, 5, 6, tzinfo=zoneinfo.ZoneInfo("Europe/Paris"))],
         object,
@@ -106,7 +123,20 @@ COLUMNS: dict[str, pd.Series[Any]] = {
     "object-list": _series([[1.0, 2.0], []], object),
     "object-list-null": _series([["a"], None], object),
     "object-dict": _series([{"a": 1, "b": "x"}, {"a": 2}], object),
+    "object-array": _series([np.ones(2), np.zeros(3)], object),
+    "object-set": _series([{1, 2}, set()], object),
+    "object-tuple": _series([(1, "a"), (2, "b")], object),
+    "object-int-keys": _series([{1: "a"}], object),
+    "object-dict-nested": _series([{"a": [{"b": 1}, {"c": D("1.5")}]}], object),
     "object-mixed": _series([1, "a", 2.5], object),
+    **{
+        f"arrow-{'' if signed else 'u'}int{bits}": _arrow(
+            [*_integers(bits, signed=signed), None],
+            getattr(pa, f"{'' if signed else 'u'}int{bits}")(),
+        )
+        for bits, signed in ((8, True), (16, True), (64, True), (8, False), (16, False))
+    },
+    "arrow-float": _arrow([0.1, None], pa.float32()),
     "arrow-int32": _arrow([1, None], pa.int32()),
     "arrow-uint64": _arrow([2**64 - 1, None], pa.uint64()),
     "arrow-double": _arrow([0.1, None], pa.float64()),
@@ -116,6 +146,19 @@ COLUMNS: dict[str, pd.Series[Any]] = {
     "arrow-large-string": _arrow(["a", None], pa.large_string()),
     "arrow-binary": _arrow([b"\xff", None], pa.binary()),
     "arrow-fixed-binary": _arrow([b"ab", None], pa.binary(2)),
+    "arrow-large-binary": _arrow([b"\xff", None], pa.large_binary()),
+    "arrow-date64": _arrow([DAY, None], pa.date64()),
+    "arrow-time32": _arrow([datetime.time(1, 2, 3), None], pa.time32("s")),
+    "arrow-timestamp-ms": _arrow([1_700_000_000_123, None], pa.timestamp("ms")),
+    "arrow-timestamp-us": _arrow([1_700_000_000_123_456, None], pa.timestamp("us", tz="+05:30")),
+    "arrow-duration-ns": _arrow([-1, None], pa.duration("ns")),
+    "arrow-decimal256": _arrow([D("1.10"), None], pa.decimal256(50, 2)),
+    "arrow-large-list": _arrow([["a", None], None], pa.large_list(pa.string())),
+    "arrow-list-of-moments": _arrow([[1], None], pa.list_(pa.timestamp("ns"))),
+    "arrow-struct-nested": _arrow(
+        [{"a": {"b": [1, None]}}, {"a": None}],
+        pa.struct([("a", pa.struct([("b", pa.list_(pa.int8()))]))]),
+    ),
     "arrow-date32": _arrow([DAY, None], pa.date32()),
     "arrow-time64": _arrow([datetime.time(1, 2, 3, 4), None], pa.time64("us")),
     "arrow-timestamp-ns": _arrow([1_700_000_000_123_456_789, None], pa.timestamp("ns")),

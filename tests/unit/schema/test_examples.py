@@ -18,6 +18,7 @@ import scipy.sparse
 
 from envelope.errors import SchemaError
 from envelope.schema import types as t
+from envelope.schema.example_tables import arrow_text
 from envelope.schema.examples import type_of_examples
 
 HERE = __name__
@@ -26,6 +27,11 @@ BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
 
 class Colour(enum.Enum):
     RED = "red"
+
+
+class Way(enum.Flag):
+    ALONG = 1
+    BACK = 2
 
 
 @dataclasses.dataclass
@@ -162,6 +168,22 @@ def record(**fields: t.Type) -> t.Record:
             id="sparse-array",
         ),
         pytest.param(
+            scipy.sparse.dok_matrix(np.eye(2)),
+            t.SparseMatrix("dok", "float64", t.Float(nan=True), 2),
+            id="sparse-dict-of-keys",
+        ),
+        pytest.param(
+            np.float32("nan"), t.NumpyScalar("float32", t.Float(32, nan=True)), id="numpy-nan"
+        ),
+        pytest.param(
+            pa.table({"a": [1]}, pa.schema([pa.field("a", pa.int64(), nullable=False)])),
+            t.Frame(
+                (t.Column("a", t.Integer(64), "int64", "arrow", arrow=arrow_text(pa.int64())),),
+                library="arrow",
+            ),
+            id="arrow-not-null",
+        ),
+        pytest.param(
             pd.Series([1.5], name="y"),
             t.SeriesOf(t.Column("y", t.Float(nan=True), "float64", "numpy")),
             id="series",
@@ -249,6 +271,23 @@ MULTI = pd.MultiIndex.from_tuples([("a", 1), ("b", 2)])
             "Arrow type time64[ns]",
             id="arrow-time-ns",
         ),
+        pytest.param(pa.table({"a": pa.nulls(1)}), "its values will have", id="arrow-null"),
+        pytest.param(
+            pa.table({"a": pa.array(["x"], pa.string_view())}), "cast it to string", id="arrow-view"
+        ),
+        pytest.param(pa.table({}), "a table that has no columns", id="arrow-no-columns"),
+        pytest.param(Way.ALONG | Way.BACK, "Way is a Flag", id="flag"),
+        pytest.param(np.array([1], ">i4"), ".astype('int32')", id="byte-order"),
+        pytest.param(pd.Series([1], name=("a", "b")), "a name of type tuple", id="series-name"),
+        pytest.param(
+            pd.DataFrame([[1]], columns=pd.Index(["\ud800"], dtype=object)),
+            "half a surrogate pair",
+            id="surrogate-label",
+        ),
+        pytest.param(
+            scipy.sparse.csr_matrix(np.eye(2, dtype=complex)), "to numbers", id="sparse-complex"
+        ),
+        pytest.param(scipy.sparse.coo_array(np.ones(2)), "only 2 are", id="sparse-one-axis"),
     ],
 )
 def test_undescribable_example_is_refused_with_a_remedy(value: Any, message: str) -> None:
@@ -269,3 +308,58 @@ def test_index_of_a_split_is_left_out(index: pd.Index[Any]) -> None:
     assert type_of_examples([frame], "x") == t.Frame(
         (t.Column("a", t.Integer(64), "int64", "numpy"),)
     )
+
+
+@pytest.mark.parametrize(
+    "values, expected",
+    [
+        pytest.param(
+            ["unknown", datetime.date(2024, 1, 1)],
+            t.AnyOf((t.Date(), t.Text())),
+            id="a-date-beside-a-text-stays-a-date",
+        ),
+        pytest.param(
+            ["a", uuid.UUID(int=1), None],
+            t.Maybe(t.AnyOf((t.Uuid(), t.Text()))),
+            id="a-uuid-beside-a-text",
+        ),
+    ],
+)
+def test_union_of_examples_brings_each_back(values: list[Any], expected: t.Type) -> None:
+    assert type_of_examples(values, "x") == expected
+
+
+@pytest.mark.parametrize(
+    "values, message",
+    [
+        pytest.param(
+            ["2024-01-01", datetime.date(2024, 1, 1)],
+            "x holds a str that JSON turns into a date",
+            id="a-text-that-reads-like-a-date",
+        ),
+        pytest.param(
+            [(1,), [1]], "x holds a list that JSON turns into a tuple", id="a-list-beside-a-tuple"
+        ),
+        pytest.param(
+            [decimal.Decimal("1.5"), 1.5],
+            "x holds a float that JSON turns into a Decimal",
+            id="a-float-beside-a-decimal",
+        ),
+        pytest.param(
+            [np.ones(2, "f4"), np.ones(2)], "differ in dtype or rank", id="arrays-of-two-sizes"
+        ),
+        pytest.param(
+            [pa.table({"a": [1]}), pa.table({"a": ["x"]})], "differ in their schema", id="tables"
+        ),
+        pytest.param(
+            [pd.Series([1]), pd.Series(["a"])], "the example Series differ", id="two-series"
+        ),
+        pytest.param(
+            [pd.DataFrame({"a": [1]}), pd.DataFrame({"b": [1]})], "differ in their", id="two-frames"
+        ),
+    ],
+)
+def test_examples_that_disagree_are_refused(values: list[Any], message: str) -> None:
+    with pytest.raises(SchemaError) as caught:
+        type_of_examples(values, "x")
+    assert message in str(caught.value)

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import pandas as pd
 import pytest
 
 from envelope.errors import SchemaError
-from envelope.schema import Checker, compile_checker, infer_function, with_output
+from envelope.schema import compile_checker, infer_function, with_output
 from envelope.schema import types as t
 from tests.unit.schema.columns import COLUMNS
+from tests.unit.schema.wires import through_arrow, through_csv, through_json
 
 PAGE = (Path(__file__).parents[3] / "docs" / "formats.md").read_text()
 
@@ -38,18 +36,6 @@ def identity(df):  # type: ignore[no-untyped-def]  # the example is to describe 
     return df
 
 
-def through_json(checker: Checker, frame: pd.DataFrame) -> Any:
-    return checker.read_json(msgspec.json.encode(checker.write_arguments({"df": frame})))
-
-
-def through_csv(checker: Checker, frame: pd.DataFrame) -> Any:
-    return checker.read_csv(checker.write_csv(frame))
-
-
-def through_arrow(checker: Checker, frame: pd.DataFrame) -> Any:
-    return checker.read_arrow(checker.write_arrow(frame))
-
-
 def test_every_column_has_a_row() -> None:
     assert {str(row.values[0]) for row in COLUMN_ROWS} == set(COLUMNS)
     assert len(COLUMN_ROWS) == len(COLUMNS)
@@ -61,17 +47,12 @@ def test_column(name: str, in_json: str, in_csv: str, in_arrow: str) -> None:
     schema = infer_function(identity, name="identity", api_input=frame)
     schema = with_output(schema, frame, function=identity, name="identity")
     checker = compile_checker(schema)
-    ways: list[tuple[str, Callable[[Checker, pd.DataFrame], Any]]] = [
-        (in_json, through_json),
-        (in_csv, through_csv),
-        (in_arrow, through_arrow),
-    ]
-    for said, way in ways:
+    for said, way in ((in_json, through_json), (in_csv, through_csv), (in_arrow, through_arrow)):
         if said == "no":
             with pytest.raises(SchemaError):
-                way(checker, frame)
+                way(checker, "df", frame)
         else:
-            pd.testing.assert_frame_equal(way(checker, frame).arguments()["df"], frame)
+            pd.testing.assert_frame_equal(way(checker, "df", frame).arguments()["df"], frame)
 
 
 TYPES: dict[str, t.Type] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -11,6 +12,7 @@ from envelope.errors import SchemaError
 from envelope.schema import Call, compile_checker, infer_function, with_output
 from envelope.schema import types as t
 from tests.unit.schema.columns import COLUMNS
+from tests.unit.schema.wires import through_arrow, through_csv, through_json
 
 
 def identity(df):  # type: ignore[no-untyped-def]  # the example is to describe it
@@ -82,7 +84,16 @@ def test_output_has_the_form_of_the_input(frame: pd.DataFrame) -> None:
     assert checker.write_value(frame, checker.read_value(columns)) == columns
 
 
-NOT_IN_ARROW = {"object-int", "object-mixed"}
+NOT_IN_ARROW = {
+    "category-mixed",
+    "object-dates-and-times",
+    "object-int",
+    "object-int-keys",
+    "object-mixed",
+    "object-moments-or-not",
+    "object-time-zone",
+    "object-tuple",
+}
 
 
 def test_arrow_arrives_equal(frame: pd.DataFrame, request: pytest.FixtureRequest) -> None:
@@ -91,12 +102,7 @@ def test_arrow_arrives_equal(frame: pd.DataFrame, request: pytest.FixtureRequest
         with pytest.raises(SchemaError, match="ask for JSON instead"):
             checker.write_arrow(frame, len(frame))
         return
-    table = checker.write_arrow(frame, len(frame))
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    again = pa.ipc.open_stream(sink.getvalue()).read_all()
-    call = checker.read_arrow(again)
+    call = through_arrow(checker, "df", frame)
     assert (call.form, call.n_rows) == ("frame", len(frame))
     pd.testing.assert_frame_equal(call.arguments()["df"], frame)
 
@@ -106,3 +112,95 @@ def test_csv_arrives_equal(frame: pd.DataFrame) -> None:
     call = checker.read_csv(checker.write_csv(frame, len(frame)))
     assert (call.form, call.n_rows) == ("rows", len(frame))
     pd.testing.assert_frame_equal(call.arguments()["df"], frame)
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        pytest.param('he said "so"', id="quotes"),
+        pytest.param("a\\b", id="backslash"),
+        pytest.param("two\nlines, one comma", id="newline"),
+        pytest.param("", id="empty"),
+        pytest.param("ü 😀", id="unicode"),
+    ],
+)
+@pytest.mark.parametrize("others", [pytest.param([], id="alone"), pytest.param(["b"], id="two")])
+def test_any_label_arrives(label: str, others: list[str]) -> None:
+    frame = pd.DataFrame({name: [1, 2] for name in [label, *others]})
+    checker = compile_checker(schema_of(frame))
+    for way in (through_json, through_csv, through_arrow):
+        pd.testing.assert_frame_equal(way(checker, "df", frame).arguments()["df"], frame)
+    columns = {name: [1, 2] for name in frame.columns}
+    by_column = checker.read_json(msgspec.json.encode(columns))
+    assert_arrives(by_column, frame, "columns")
+    with pytest.raises(SchemaError, match="two members of one name"):
+        name = msgspec.json.encode(label).decode()
+        more = "".join(f', "{other}": 1' for other in others)
+        checker.read_json(f"{{{name}: 1, {name}: 2{more}}}".encode())
+
+
+@pytest.mark.parametrize(
+    "values, got",
+    [
+        pytest.param(
+            np.array(["-0044-03-15"], "M8[s]"), "outside the years 1 to 9999", id="caesar"
+        ),
+        pytest.param(np.array(["10000-01-01"], "M8[s]"), "outside the years 1 to 9999", id="far"),
+        pytest.param(np.array([np.inf]), "infinity", id="infinity"),
+        pytest.param(pd.Series(["\ud800"], dtype=object), "half a surrogate", id="surrogate"),
+        pytest.param(
+            pd.arrays.FloatingArray(np.array([np.nan, 1.0]), np.array([False, True])),
+            "NaN beside null",
+            id="nan-beside-null",
+        ),
+    ],
+)
+def test_what_json_and_csv_cannot_hold_is_refused(values: object, got: str) -> None:
+    frame = pd.DataFrame({"x": values})
+    checker = compile_checker(schema_of(frame))
+    for way in (through_json, through_csv):
+        with pytest.raises(SchemaError) as caught:
+            way(checker, "df", frame)
+        assert got in caught.value.faults[0].got
+
+
+def test_nan_beside_null_arrives_through_arrow() -> None:
+    values = pd.arrays.FloatingArray(np.array([np.nan, 1.0]), np.array([False, True]))
+    frame = pd.DataFrame({"x": values})
+    found = through_arrow(compile_checker(schema_of(frame)), "df", frame).arguments()["df"]
+    pd.testing.assert_frame_equal(found, frame)
+
+
+def test_half_a_surrogate_has_no_arrow_form() -> None:
+    frame = pd.DataFrame({"x": pd.Series(["\ud800"], dtype=object)})
+    with pytest.raises(SchemaError, match="ask for JSON instead"):
+        compile_checker(schema_of(frame)).write_arrow(frame)
+
+
+def test_arrow_table_keeps_what_may_not_be_null() -> None:
+    table = pa.table({"a": [1]}, pa.schema([pa.field("a", pa.int64(), nullable=False)]))
+    schema = infer_function(identity, name="identity", api_input=table)
+    checker = compile_checker(with_output(schema, table, function=identity, name="identity"))
+    found = through_arrow(checker, "df", table).arguments()["df"]
+    assert found.equals(table)
+    with pytest.raises(SchemaError, match=r"rows\[0\].a: expected int64, got null"):
+        checker.read_json(b'[{"a": null}]')
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pytest.param([1, 2**70], id="integers"),
+        pytest.param([b"a"], id="bytes"),
+        pytest.param([[1]], id="lists"),
+        pytest.param(["a"], id="texts"),
+        pytest.param([1, "a"], id="mixed"),
+    ],
+)
+def test_null_is_refused_where_the_example_had_none(values: list[object]) -> None:
+    frame = pd.DataFrame({"x": pd.Series(values, dtype=object)})
+    checker = compile_checker(schema_of(frame))
+    for body in (b'{"x": null}', b'[{"x": null}]'):
+        with pytest.raises(SchemaError) as caught:
+            checker.read_json(body)
+        assert [fault.got for fault in caught.value.faults] == ["null"]

@@ -77,6 +77,9 @@ class Tree:
     children: list[Tree]
 
 
+CUT = "NUL at the end, which numpy cuts off"
+
+
 def checker_of(kind: t.Type, **options: Any) -> Any:
     schema = t.FunctionSchema((t.Parameter("x", kind),), kind)
     return compile_checker(schema, **options)
@@ -571,6 +574,11 @@ def test_python_values(value: Any, kind: t.Type, expected: Any) -> None:
             np.array([2**53 + 1]), example(np.ones(1)), "int that a float would round", id="big"
         ),
         pytest.param(np.ones((2, 2)), example(np.ones(2)), "float64 array of 2 x 2", id="rank"),
+        pytest.param(["a\0"], example(np.array(["a"])), CUT, id="nul-that-numpy-cuts-off"),
+        pytest.param([b"a\0"], example(np.array([b"a"])), CUT, id="nul-after-bytes"),
+        pytest.param(
+            datetime.timedelta.max, t.Duration(), "duration beyond 64 bits of us", id="for-ever"
+        ),
         pytest.param(object(), t.Integer(), "object", id="object"),
         pytest.param(pd.Series([1]), t.Integer(), "pandas.Series", id="series-for-int"),
         pytest.param(D("NaN"), t.Decimal(), "decimal that is not finite", id="decimal-nan"),
