@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 export ENVELOPE_HOME ?= $(CURDIR)/.demo
 unexport PYTHONDONTWRITEBYTECODE  # every process of a cluster imports the same gigabyte
 
-.PHONY: install demo down check format test test-unit bench constraints clean
+.PHONY: install demo down check format test test-unit coverage bench constraints clean
 
 install: $(VENV)/.installed
 
@@ -40,6 +40,10 @@ test: install          ## everything; about 15 minutes on 2 cores
 test-unit: install     ## seconds
 	$(BIN)/pytest -n auto tests/unit
 
+coverage: install      ## branch coverage of the schema code, at least 95 %, and ten times the examples
+	$(BIN)/coverage run -m pytest --hypothesis-profile=thorough tests/unit/schema
+	$(BIN)/coverage report
+
 bench: install         ## the figures of docs/benchmarks.md, one after the other
 	$(BIN)/python benchmarks/save.py
 	$(BIN)/python benchmarks/savers.py
@@ -52,4 +56,4 @@ constraints: install   ## pin what is installed now; names and versions only
 	$(BIN)/uv pip freeze --python $(BIN)/python --exclude-editable | grep -E '^[A-Za-z0-9_.-]+==' > constraints.txt
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage

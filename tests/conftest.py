@@ -20,7 +20,10 @@ from envelope.store import Store
 hypothesis.settings.register_profile(
     "ours", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
-hypothesis.settings.load_profile("ours")
+hypothesis.settings.register_profile(
+    "thorough", hypothesis.settings.get_profile("ours"), max_examples=1000
+)
+hypothesis.settings.load_profile("ours")  # --hypothesis-profile=thorough takes minutes
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from envelope.errors import SchemaError
@@ -21,9 +21,8 @@ from envelope.schema.examples import type_of_examples
 from envelope.schema.moments import parse_duration, parse_moment, show_duration, show_moment
 from tests.unit.schema.strategies import JSON, TYPED, Typed, equal, typed_values
 
-quick = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
-)
+MOST = settings.default.max_examples  # of the profile: 100, or 1,000 of the thorough one
+quick = settings(max_examples=MOST * 6 // 10, database=None)
 
 
 def schema_of(kind: t.Type) -> t.FunctionSchema:
@@ -126,7 +125,7 @@ ROWS = st.lists(
 )
 
 
-@settings(quick, max_examples=25)
+@settings(quick, max_examples=MOST // 4)
 @given(ROWS)
 def test_every_way_to_write_a_frame_arrives_the_same(rows: list[dict[str, Any]]) -> None:
     checker = compile_checker(infer_function(_one, name="one", api_input=EXAMPLE))
