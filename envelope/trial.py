@@ -27,9 +27,11 @@ from envelope.schema import (
     infer_function,
     needs_output,
     prove_row_wise,
+    says_any,
     settle_annotations,
     with_output,
 )
+from envelope.schema.types import Column, walk
 
 if TYPE_CHECKING:
     from envelope.schema import Checker
@@ -109,6 +111,7 @@ def try_function(target: Target, example: Example) -> Trial:
         with _explained(target, "fails on its own example"):
             seen = _call(target, take_rows(arguments, OUTPUT_ROWS, "spread"))
     schema = _with_true_output(schema, target, example, seen)
+    _require_no_levels(schema, example.sensitive)
     checker = compile_checker(schema, function=target.call)
     with _explained(target, "answers something else than its schema says"):
         checker.check_output(output)
@@ -130,6 +133,7 @@ def try_function(target: Target, example: Example) -> Trial:
 
 
 def _untried(schema: FunctionSchema, target: Target, example: Example) -> Trial:
+    _require_no_levels(schema, example.sensitive)
     if needs_output(schema):
         raise SchemaError(
             f"nothing says what {target.name} returns; give api_input=, so that it can be tried, "
@@ -179,9 +183,10 @@ def _with_true_output(
     The labels of the training data are often a frame where `predict` returns an array. An
     annotation is a promise: an output that breaks it is refused later.
     """
-    if needs_output(schema):
+    is_told = example.api_output is not MISSING
+    if needs_output(schema) or (not is_told and says_any(schema.output)):
         return with_output(schema, output, function=target.call, name=target.name)
-    if example.api_output is MISSING:
+    if not is_told:
         return schema
     try:
         compile_checker(schema, function=target.call).check_output(output)
@@ -294,6 +299,16 @@ def check_sensitive(sensitive: Collection[str], api_input: Any, api_output: Any)
             f"there are {', '.join(sorted(known)) or 'none'}"
         )
     return tuple(sensitive)
+
+
+def _require_no_levels(schema: FunctionSchema, sensitive: tuple[str, ...]) -> None:
+    """Raise SchemaError for sensitive categories: their levels are part of the schema."""
+    for part in walk(schema):
+        if isinstance(part, Column) and part.levels is not None and str(part.name) in sensitive:
+            raise SchemaError(
+                f"column {part.name!r} is sensitive and a category, whose levels every envelope "
+                f"keeps; train on texts instead, for example df[{part.name!r}].astype('str')"
+            )
 
 
 def _names(value: Any, depth: int = 3) -> Iterator[str]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         example_arguments,
         infer_function,
         needs_output,
+        says_any,
         with_output,
     )
     from envelope.schema.json_schema import JsonSchemas, json_schemas
@@ -45,6 +46,7 @@ _MODULES = {
     "json_schemas": "json_schema",
     "needs_output": "infer",
     "prove_row_wise": "rowwise",
+    "says_any": "infer",
     "settle_annotations": "class_search",
     "with_output": "infer",
 }
@@ -63,6 +65,7 @@ __all__ = [
     "json_schemas",
     "needs_output",
     "prove_row_wise",
+    "says_any",
     "settle_annotations",
     "with_output",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import sys
@@ -22,7 +23,7 @@ class Unresolved:
         """Return what to raise where no example can stand in for it."""
         return SchemaError(
             f"{where} is annotated with {self.name!r}, which is not defined where it is used; "
-            "import it at run time (not only under TYPE_CHECKING), or give an example"
+            "define or import it in the module (not only under TYPE_CHECKING), or give an example"
         )
 
 
@@ -34,9 +35,12 @@ def resolved_hints(owner: Any, where: str) -> dict[str, Any]:
     try:
         return typing.get_type_hints(owner, include_extras=True)
     except NameError:
+        holders = reversed(owner.__mro__) if isinstance(owner, type) else (owner,)
         return {
-            name: _resolved(owner, name, hint)
-            for name, hint in inspect.get_annotations(owner).items()
+            name: _resolved(scope, name, hint)
+            for holder in holders
+            for scope in (_scope(holder),)
+            for name, hint in inspect.get_annotations(holder).items()
         }
     except (TypeError, SyntaxError, AttributeError) as exc:
         raise SchemaError(
@@ -44,10 +48,40 @@ def resolved_hints(owner: Any, where: str) -> dict[str, Any]:
         ) from exc
 
 
-def _resolved(owner: Any, name: str, hint: Any) -> Any:
+def _scope(owner: Any) -> dict[str, Any]:
+    """Return the names around the place where a function or class was written.
+
+    Those of its module, those that it closes over, and, while the function that defines it is still
+    running (a notebook's helper, a test), the local ones there: quoted annotations keep no hold on
+    what they name.
+    """
+    plain = inspect.unwrap(owner) if callable(owner) else owner
+    plain = getattr(plain, "__func__", plain)
+    module = sys.modules.get(getattr(plain, "__module__", ""))
+    scope = dict(getattr(plain, "__globals__", None) or vars(module or types))
+    outer = getattr(plain, "__qualname__", "").rpartition(".<locals>.")[0]
+    frame = inspect.currentframe() if outer else None
+    while frame is not None:
+        is_there = frame.f_code.co_qualname == outer
+        if is_there and frame.f_globals.get("__name__") == plain.__module__:
+            scope.update(frame.f_locals)
+            break
+        frame = frame.f_back
+    if isinstance(plain, types.FunctionType):
+        scope.update(_closed_over(plain))
+    return scope
+
+
+def _closed_over(function: types.FunctionType) -> dict[str, Any]:
+    found = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):  # not assigned yet
+            found[name] = cell.cell_contents
+    return found
+
+
+def _resolved(scope: dict[str, Any], name: str, hint: Any) -> Any:
     alone = types.SimpleNamespace(__annotations__={name: hint})
-    module = sys.modules.get(getattr(owner, "__module__", ""))
-    scope = getattr(inspect.unwrap(owner), "__globals__", None) or vars(module or types)
     try:
         return typing.get_type_hints(alone, globalns=scope, include_extras=True)[name]
     except NameError as exc:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from envelope.schema.cells import Cells
+from envelope.schema.frame_build import shallow_copy
 from envelope.schema.frames import FrameCodec
 
 Form = Literal["row", "rows", "columns", "frame", "parameters"]
@@ -44,7 +45,7 @@ class Call:
             return dict(self._values)
         if self._frame is not None:
             is_pandas = hasattr(self._frame, "iloc")
-            return {self._name: self._frame.copy(deep=False) if is_pandas else self._frame}
+            return {self._name: shallow_copy(self._frame) if is_pandas else self._frame}
         assert self._codec is not None
         return {self._name: self._codec.build(self.columns(), self.n_rows or 0)}
 

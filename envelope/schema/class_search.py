@@ -37,12 +37,17 @@ def settle_annotations(function: Callable[..., Any]) -> None:
     owner = _annotated(function)
     for one in (getattr(owner, "__func__", owner), *find_classes(function).values()):
         hints = _hints(one)
-        own: dict[str, Any] = vars(one).get("__annotations__") or {}
-        if not isinstance(one, type):
-            own = getattr(one, "__annotations__", {})
-        for name, hint in own.items():
-            if isinstance(hint, str) and not isinstance(hints.get(name), Unresolved | None):
-                own[name] = hints[name]
+        for holder in one.__mro__ if isinstance(one, type) else (one,):
+            is_class = isinstance(holder, type)  # of a class, what it has of its own
+            own: dict[str, Any] = (
+                vars(holder).get("__annotations__", {})
+                if is_class
+                else getattr(holder, "__annotations__", {})
+            )
+            for name, hint in own.items():
+                is_quoted = isinstance(hint, str | typing.ForwardRef)
+                if is_quoted and not isinstance(hints.get(name), Unresolved | None):
+                    own[name] = hints[name]
 
 
 def _annotated(function: Callable[..., Any]) -> Any:

@@ -21,6 +21,12 @@ try:  # pandas 3; the same layout through the public constructor costs ten times
 except ImportError:  # pandas 2
     create_dataframe_from_blocks = None
 
+
+def shallow_copy(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame that can be changed without changing this one; pandas 3 copies on write."""
+    return frame.copy(deep=create_dataframe_from_blocks is None)
+
+
 MOST_LONE_BLOCKS = 32  # columns of one dtype that are taken as they are, without a copy
 
 
@@ -89,3 +95,19 @@ def frame_of_arrays(
             one = array.reshape(1, n_rows) if isinstance(array, np.ndarray) else array
             made.append((one, np.array([place], np.intp)))
     return create_dataframe_from_blocks(made, index=pd.RangeIndex(n_rows), columns=index)
+
+
+def concatenate(
+    codecs: Sequence[ColumnCodec], frames: Sequence[pd.DataFrame], index: pd.Index[Any]
+) -> Any:
+    """Return one frame of the rows of several of the same columns, dtypes and nulls kept."""
+    if create_dataframe_from_blocks is not None:
+        return pd.concat(list(frames), ignore_index=True)
+    arrays = []  # pandas 2 makes NaN of the nulls in an object column that has nothing else
+    for place in range(len(codecs)):
+        parts = [frame.iloc[:, place] for frame in frames]
+        if isinstance(parts[0].dtype, np.dtype):
+            arrays.append(np.concatenate([part.to_numpy() for part in parts]))
+        else:
+            arrays.append(pd.concat(parts, ignore_index=True).array)
+    return frame_of_arrays(codecs, arrays, index, sum(map(len, frames)))

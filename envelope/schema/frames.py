@@ -14,7 +14,7 @@ from envelope.schema import types as t
 from envelope.schema.cells import Cells, ColumnCodec
 from envelope.schema.columns import column_codec
 from envelope.schema.faults import BAD, Faults
-from envelope.schema.frame_build import block_builder, frame_of_arrays
+from envelope.schema.frame_build import block_builder, concatenate, frame_of_arrays, shallow_copy
 from envelope.schema.words import Path, describe
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class FrameCodec:
             import pyarrow as pa
 
             return pa.concat_tables(frames)
-        return pd.concat(list(frames), ignore_index=True)
+        return concatenate(self.codecs, frames, self.index)
 
     def _table(self, arrays: Sequence[Any]) -> Any:
         import pyarrow as pa
@@ -263,7 +263,7 @@ def _numbered(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame whose rows are numbered 0..n-1, the caller's own left alone."""
     index = frame.index
     if isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1:
-        return frame.copy(deep=False)
+        return shallow_copy(frame)
     return frame.reset_index(drop=True)
 
 

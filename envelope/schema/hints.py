@@ -11,40 +11,39 @@ import collections.abc
 import datetime
 import decimal
 import enum
-import inspect
 import types
 import typing
 import uuid
-from collections.abc import Callable, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import typing_inspect
 
 from envelope.errors import SchemaError
 from envelope.schema import types as t
 from envelope.schema.annotations import Unresolved
 from envelope.schema.constraints import flat_metadata, stated_bounds
-from envelope.schema.example_tables import dtype_name, numpy_element
 from envelope.schema.examples import (
     attribute_examples,
     class_path,
     enumeration,
     maybe,
-    numpy_scalar,
     require_key,
     type_of_examples,
     union,
 )
+from envelope.schema.open_hints import (
+    OPEN,
+    Examples,
+    any_hint,
+    array_hint,
+    from_examples,
+    is_array_like,
+    numpy_hint,
+)
 from envelope.schema.record_classes import fields_of, record_kind
-
-Examples = Sequence[Any]
-
-
-class NeedsExample(SchemaError):
-    """An annotation that leaves a place open, and no example that fills it."""
 
 
 def type_of_hint(hint: Any, examples: Examples, where: str) -> t.Type:
@@ -78,13 +77,13 @@ class _Reader:
             return self._annotated(hint, examples, where)
         if typing_inspect.is_literal_type(hint):
             return _literal(typing_inspect.get_args(hint), where)
-        if _is_array_like(hint):
-            return _from_examples(np.ndarray, [np.asarray(value) for value in examples], where)
+        if is_array_like(hint):
+            return from_examples(np.ndarray, [np.asarray(value) for value in examples], where)
         if typing_inspect.is_union_type(hint):
             return self._union(typing_inspect.get_args(hint), examples, where)
         origin = typing_inspect.get_origin(hint)
         if origin is np.ndarray:
-            return _array(hint, examples, where)
+            return array_hint(hint, examples, where)
         if typing_inspect.is_tuple_type(hint):
             return self._tuple(typing_inspect.get_args(hint), examples, where)
         if origin in _COLLECTIONS:
@@ -95,19 +94,21 @@ class _Reader:
 
     def _class(self, hint: Any, examples: Examples, where: str) -> t.Type | None:
         """Describe what is not parametrised; None for what the caller knows better."""
+        if hint is Any or hint is object:
+            return any_hint(examples, where)
         if hint is float:
             plain = [value for value in examples if type(value) is float]
             return t.Float(nan=any(value != value for value in plain))
         if hint in _PLAIN:
             return _PLAIN[hint]
-        if hint in _OPEN or hint is np.array:
-            return _from_examples(hint, examples, where)
+        if hint in OPEN or hint is np.array:
+            return from_examples(hint, examples, where)
         if not isinstance(hint, type):
             return None
         if issubclass(hint, enum.Enum):
             return enumeration(hint, where)
         if issubclass(hint, np.generic):
-            return _numpy_class(hint, where)
+            return numpy_hint(hint, where)
         if record_kind(hint) is not None:
             return self._record(hint, examples, where)
         return None
@@ -205,8 +206,6 @@ class _Reader:
 
 
 _PLAIN: dict[Any, t.Type] = {
-    Any: t.Anything(),
-    object: t.Anything(),
     None: t.Null(),
     type(None): t.Null(),
     bool: t.Boolean(),
@@ -223,32 +222,6 @@ _PLAIN: dict[Any, t.Type] = {
     uuid.UUID: t.Uuid(),
     pd.Timestamp: t.Timestamp("ns", zone="any", pandas=True),
     pd.Timedelta: t.Duration("ns", pandas=True),
-}
-
-# What holds the values, without what they are. The value: how another example is made into one.
-_OPEN: dict[Any, Callable[[Any], Any] | None] = {
-    pd.DataFrame: None,
-    pd.Series: pd.Series,
-    np.ndarray: np.asarray,
-    pa.Table: None,
-    list: list,
-    tuple: None,
-    set: set,
-    frozenset: frozenset,
-    dict: None,
-    typing.List: list,  # noqa: UP006 (people write it)
-    typing.Tuple: None,  # noqa: UP006
-    typing.Set: set,  # noqa: UP006
-    typing.FrozenSet: frozenset,  # noqa: UP006
-    typing.Dict: None,  # noqa: UP006
-    typing.Sequence: list,
-    typing.Iterable: list,
-    typing.Mapping: None,
-    collections.abc.Sequence: list,
-    collections.abc.Iterable: list,
-    collections.abc.Collection: list,
-    collections.abc.Mapping: None,
-    inspect.Parameter.empty: None,
 }
 
 _COLLECTIONS: dict[Any, str] = {
@@ -278,86 +251,6 @@ def _unwrapped(hint: Any) -> Any:
             hint = typing.get_args(hint)[0]
         else:
             return hint
-
-
-def _is_array_like(hint: Any) -> bool:
-    """Tell whether the hint is numpy's ArrayLike, a union of half of Python."""
-    from numpy.typing import ArrayLike
-
-    return typing_inspect.is_union_type(hint) and bool(hint == ArrayLike)
-
-
-def _from_examples(hint: Any, examples: Examples, where: str) -> t.Type:
-    if not examples:
-        name = (
-            "nothing" if hint is inspect.Parameter.empty else getattr(hint, "__name__", str(hint))
-        )
-        raise NeedsExample(
-            f"{where} is annotated with {name}, which does not say what it holds; give an example "
-            "(api_input for parameters, api_output for the answer), or annotate it in full, "
-            "for example list[float]"
-        )
-    if hint is inspect.Parameter.empty:
-        return type_of_examples(examples, where)
-    convert = _OPEN.get(hint, np.asarray)
-    kind = typing_inspect.get_origin(hint) or hint
-    kind = np.ndarray if kind is np.array else kind
-    values = [
-        value
-        if isinstance(value, kind) or convert is None or isinstance(value, str | pd.DataFrame)
-        else convert(value)
-        for value in examples
-    ]
-    for value in values:
-        if not isinstance(value, kind):
-            raise SchemaError(
-                f"{where} is annotated with {kind.__name__}, its example is a "
-                f"{type(value).__qualname__}; make them agree"
-            )
-    return type_of_examples(values, where)
-
-
-def _array(hint: Any, examples: Examples, where: str) -> t.Type:
-    """Describe np.ndarray[shape, np.dtype[scalar]], which NDArray[scalar] is short for."""
-    arguments = typing_inspect.get_args(hint)
-    dtype_arguments = typing_inspect.get_args(arguments[1]) if len(arguments) > 1 else ()
-    scalar = _unwrapped(dtype_arguments[0]) if dtype_arguments else Any
-    if not (isinstance(scalar, type) and issubclass(scalar, np.generic)):
-        return _from_examples(np.ndarray, examples, where)
-    stated = _numpy_class(scalar, where)
-    if examples:
-        seen = cast(t.Array, _from_examples(np.ndarray, examples, where))
-        if seen.dtype != stated.dtype:
-            raise SchemaError(
-                f"{where} is annotated as an array of {stated.dtype}, its example is of "
-                f"{seen.dtype}; make them agree"
-            )
-        return seen
-    return t.Array(stated.dtype, numpy_element(np.dtype(scalar), where))
-
-
-def _numpy_class(hint: type[np.generic], where: str) -> t.NumpyScalar:
-    if hint in _ABSTRACT or np.dtype(hint).kind in "Mm":
-        raise SchemaError(
-            f"{where} is annotated with numpy.{hint.__name__}, which leaves the size open; name "
-            "one type, for example np.float64"
-        )
-    dtype: Any = np.dtype(hint)
-    return t.NumpyScalar(dtype_name(dtype), numpy_scalar(dtype, where).of)
-
-
-_ABSTRACT = {
-    np.generic,
-    np.number,
-    np.integer,
-    np.signedinteger,
-    np.unsignedinteger,
-    np.inexact,
-    np.floating,
-    np.complexfloating,
-    np.flexible,
-    np.character,
-}
 
 
 def _literal(values: Sequence[Any], where: str) -> t.Type:

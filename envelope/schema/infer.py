@@ -20,7 +20,8 @@ import typing_inspect
 from envelope.errors import SchemaError
 from envelope.schema import types as t
 from envelope.schema.annotations import Unresolved, resolved_hints
-from envelope.schema.hints import NeedsExample, type_of_hint
+from envelope.schema.hints import type_of_hint
+from envelope.schema.open_hints import NeedsExample
 
 MISSING = t.MISSING
 _NOTHING: Final = inspect.Parameter.empty
@@ -66,6 +67,11 @@ def needs_output(schema: t.FunctionSchema) -> bool:
     return schema.output is None
 
 
+def says_any(kind: t.Type | None) -> bool:
+    """Tell whether `Any` was written somewhere in a type, which a value may say more of."""
+    return any(isinstance(part, t.Anything) for part in t.walk(kind))
+
+
 def with_output(
     schema: t.FunctionSchema, output: Any, *, function: Callable[..., Any], name: str
 ) -> t.FunctionSchema:
@@ -105,7 +111,13 @@ def _require_callable_by_name(function: Callable[..., Any], name: str) -> None:
             f"{name} is a {type(function).__name__}, not a function; pass a function, or a model "
             "and the name of its method"
         )
-    plain = function.func if isinstance(function, functools.partial) else function
+    if isinstance(function, type):
+        raise SchemaError(
+            f"{name} is a class; pass an instance that can be called, or a function that makes one"
+        )
+    plain = inspect.unwrap(function)
+    while isinstance(plain, functools.partial):
+        plain = inspect.unwrap(plain.func)
     plain = plain if inspect.isroutine(plain) else getattr(type(plain), "__call__", plain)  # noqa: B004
     if inspect.isgeneratorfunction(plain) or inspect.isasyncgenfunction(plain):
         raise SchemaError(
@@ -134,6 +146,11 @@ def _parameters(function: Callable[..., Any], name: str) -> dict[str, inspect.Pa
             "def predict(X): return model.predict(X)"
         ) from exc
     found = {}
+    if next(iter(signature.parameters), None) == "self" and inspect.isfunction(function):
+        raise SchemaError(
+            f"{name} is a method of no object; pass the method of an instance, or the model and "
+            "the method's name"
+        )
     for parameter in signature.parameters.values():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue

@@ -85,7 +85,7 @@ def integer_reader(kind: t.Integer) -> Reader:
             value = value.item()
         if isinstance(value, float):
             if not value.is_integer() or abs(value) >= EXACT[64]:
-                return faults.add(path, expected, "float")
+                return faults.add_value(path, expected, value)
             value = int(value)
             faults.widened = True
         elif not isinstance(value, int) or isinstance(value, bool):
@@ -109,7 +109,7 @@ def float_reader(kind: t.Float) -> Reader:
             value = math.nan if kind.nan else value
         if isinstance(value, float):
             if value != value and not kind.nan:
-                return faults.add(path, expected, "NaN")
+                return faults.add_value(path, expected, value)
             if abs(value) > largest and not math.isinf(value):
                 return faults.add(path, expected, "float beyond its range")
             return float(value)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterator
 from typing import Any, Final, Literal, TypeAlias, Union
 
 import msgspec
@@ -346,3 +347,13 @@ class FunctionSchema(msgspec.Struct, frozen=True, omit_defaults=True):
         if len(self.parameters) == 1 and isinstance(self.parameters[0].type, Frame):
             return self.parameters[0].type
         return None
+
+
+def walk(schema: Any) -> Iterator[msgspec.Struct]:
+    """Yield a record and all records in it: types, fields, columns, parameters."""
+    if isinstance(schema, msgspec.Struct):
+        yield schema
+        schema = msgspec.structs.astuple(schema)
+    if isinstance(schema, tuple):
+        for part in schema:
+            yield from walk(part)

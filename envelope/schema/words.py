@@ -98,6 +98,8 @@ def describe_value(value: Any) -> str:
     """Return what a value is, without the value: "str", "int", "float64 array of 3 x 2"."""
     if value is None:
         return "null"
+    if isinstance(value, float) and value != value:
+        return "NaN"
     if isinstance(value, dict):
         return "object"
     kind = type(value)

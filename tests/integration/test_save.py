@@ -28,6 +28,7 @@ from envelope.errors import (
     StorageError,
 )
 from envelope.manifest import Function
+from envelope.schema import types as t
 
 pytestmark = pytest.mark.usefixtures("by_value")
 
@@ -533,3 +534,33 @@ def test_an_example_that_json_cannot_hold_is_saved_without_a_sample() -> None:
     function = saved.functions["clip"]
     assert function.sample is None
     assert "JSON cannot hold the example" in str(function.no_sample_reason)
+
+
+def test_levels_of_a_sensitive_category_are_kept_nowhere(home: Path) -> None:
+    frame = pd.DataFrame({"street": pd.Categorical(["Elm Row", "Oak Lane"] * 10)})
+
+    def count(people: pd.DataFrame) -> int:
+        return len(people)
+
+    with pytest.raises(SchemaError, match=r"df\['street'\].astype\('str'\)"):
+        save(query_function=count, api_input=frame, sensitive=["street"])
+
+
+def test_any_is_what_the_example_and_the_answer_say() -> None:
+    def predict(X: Any, scale: float = 2.0) -> Any:
+        return X["a"].to_numpy() * scale
+
+    frame = pd.DataFrame({"a": np.arange(10.0)})
+    envelope = save(query_function=predict, api_input=frame)
+    schema = default(envelope).schema
+    assert isinstance(schema.parameters[0].type, t.Frame)
+    assert isinstance(schema.output, t.Array)
+    assert envelope.query(frame).tolist() == (frame["a"] * 2).tolist()
+
+
+def test_any_of_json_stays_any() -> None:
+    def count(x: Any) -> Any:
+        return {"n": len(x)}
+
+    schema = default(save(query_function=count, api_input=[1, "a"])).schema
+    assert schema.parameters[0].type == schema.output == t.Anything()

@@ -21,8 +21,10 @@ FRAME = pd.DataFrame(
         "b": [True, False],
         "s": ["a", "b"],
         "c": pd.Categorical(["x", "y"]),
-        "t": pd.to_datetime(["2024-01-01", "2024-01-02"]),
-        "z": pd.to_datetime(["2024-01-01", "2024-01-02"]).tz_localize("Europe/Berlin"),
+        "t": pd.to_datetime(["2024-01-01", "2024-01-02"]).as_unit("us"),
+        "z": pd.to_datetime(["2024-01-01", "2024-01-02"])
+        .as_unit("us")
+        .tz_localize("Europe/Berlin"),
     }
 )
 

@@ -14,9 +14,8 @@ from envelope.schema import types as t
 from envelope.schema.examples import type_of_examples
 
 FRAME = pd.DataFrame(
-    {"age": [30], "income": [1.5], "city": pd.Series(["Oslo", None], dtype="str").head(1)}
+    {"age": [30, 30], "income": [1.5, 1.5], "city": pd.Series(["Oslo", None], dtype=object)}
 )
-FRAME = pd.concat([FRAME, FRAME.assign(city=None)], ignore_index=True).astype({"city": "str"})
 
 
 def total(df: pd.DataFrame) -> float:

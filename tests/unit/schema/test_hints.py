@@ -25,7 +25,8 @@ import pytest
 
 from envelope.errors import SchemaError
 from envelope.schema import types as t
-from envelope.schema.hints import NeedsExample, type_of_hint
+from envelope.schema.hints import type_of_hint
+from envelope.schema.open_hints import NeedsExample
 
 HERE = __name__
 
@@ -345,6 +346,14 @@ VECTOR = t.Array("float64", t.Float(nan=True), (None,))
                 f"{HERE}:Unhinted",
             ),
             id="namedtuple-without-hints",
+        ),
+        pytest.param(Any, {"a": [1, None, "x"]}, t.Anything(), id="any-with-json"),
+        pytest.param(object, 1.5, t.Anything(), id="object-with-json"),
+        pytest.param(Any, FRAME, FRAME_TYPE, id="any-with-a-frame"),
+        pytest.param(Any, (1, 2), t.TupleOf((t.Integer(), t.Integer())), id="any-with-a-tuple"),
+        pytest.param(Any, float("nan"), t.Float(nan=True), id="any-with-nan"),
+        pytest.param(
+            dict[str, Any], {"v": np.ones(3)}, t.MapOf(t.Text(), VECTOR), id="any-of-a-dict"
         ),
         pytest.param(float, 3.5, t.Float(), id="example-adds-nothing"),
         pytest.param(float, float("nan"), t.Float(nan=True), id="example-states-nan"),

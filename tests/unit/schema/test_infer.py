@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import enum
 import functools
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import lightgbm
 import numpy as np
@@ -15,9 +17,12 @@ from sklearn.linear_model import LinearRegression
 from envelope.errors import SchemaError
 from envelope.schema import (
     MISSING,
+    classes_of,
+    compile_checker,
     example_arguments,
     infer_function,
     needs_output,
+    settle_annotations,
     with_output,
 )
 from envelope.schema import types as t
@@ -251,6 +256,11 @@ def arguments(*args: int, **options: int) -> int:
     return 1
 
 
+class Stream:
+    async def __call__(self, x: int):  # type: ignore[no-untyped-def]
+        yield x
+
+
 def iterator(x: int) -> Iterator[int]:
     return iter([x])
 
@@ -273,6 +283,15 @@ def iterator(x: int) -> Iterator[int]:
         pytest.param(quoted, MISSING, "'Unknown', which is not defined", id="unknown-name"),
         pytest.param(positional, MISSING, "without the /", id="positional-only"),
         pytest.param(generator, MISSING, "return a list instead", id="generator"),
+        pytest.param(
+            functools.wraps(generator)(lambda x: generator(x)), MISSING, "a generator", id="wrapped"
+        ),
+        pytest.param(
+            functools.partial(functools.partial(generator)), MISSING, "a generator", id="partials"
+        ),
+        pytest.param(Stream(), MISSING, "a generator", id="async-generator-object"),
+        pytest.param(Model.predict, MISSING, "is a method of no object", id="unbound"),
+        pytest.param(Model, MISSING, "f is a class; pass an instance", id="class"),
         pytest.param(arguments, MISSING, "wrap it in a function with named", id="args"),
         pytest.param(iterator, MISSING, "take and return lists", id="iterator-output"),
         pytest.param(nothing, 3, "takes no parameters; leave api_input out", id="no-parameters"),
@@ -338,3 +357,64 @@ def test_example_arguments(
 ) -> None:
     schema = infer_function(function, name="f", api_input=api_input)
     assert example_arguments(schema, api_input) == expected
+
+
+def local_function() -> Any:
+    """Quoted annotations that name what is local to a function, which goes on to save one."""
+
+    @dataclasses.dataclass
+    class Base:
+        at: Kind | None
+
+    @dataclasses.dataclass
+    class Point(Base):
+        next: Point | None = None
+
+    class Kind(enum.Enum):
+        NEAR = "near"
+
+    class Options(TypedDict, total=False):
+        kind: Kind
+
+    def place(point: Point, options: Options) -> Kind:
+        return Kind.NEAR
+
+    schema = infer_function(place, name="place")
+    settle_annotations(place)
+    return place, schema, (Point, Options, Kind)
+
+
+def test_local_classes_are_found_where_they_are_local() -> None:
+    place, schema, classes = local_function()
+    point, options = (parameter.type for parameter in schema.parameters)
+    assert isinstance(point, t.Record) and isinstance(options, t.Record)
+    assert [field.name for field in point.fields] == ["at", "next"]
+    assert isinstance(point.fields[0].type, t.Maybe)
+    assert isinstance(point.fields[0].type.of, t.Enumeration)
+    assert isinstance(point.fields[1].type, t.Maybe)
+    assert isinstance(point.fields[1].type.of, t.Recursion)
+    # Settled, they are found anywhere: the function brings them along.
+    assert infer_function(place, name="place") == schema
+    assert set(classes) <= set(classes_of(place).values())
+    call = compile_checker(schema, function=place).read_json(
+        b'{"point": {"at": "near"}, "options": {"kind": "near"}}'
+    )
+    kind = classes[2].NEAR
+    assert call.arguments() == {"point": classes[0](at=kind), "options": {"kind": kind}}
+
+
+def closing() -> Any:
+    @dataclasses.dataclass
+    class Point:
+        x: int
+
+    def place(point: Point) -> int:
+        assert isinstance(point, Point)
+        return point.x
+
+    return place
+
+
+def test_classes_that_a_function_closes_over_are_found() -> None:
+    schema = infer_function(closing(), name="place")
+    assert isinstance(schema.parameters[0].type, t.Record)
