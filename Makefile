@@ -47,6 +47,7 @@ coverage: install      ## branch coverage of the schema code, at least 95 %, and
 bench: install         ## the figures of docs/benchmarks.md, one after the other
 	$(BIN)/python benchmarks/save.py
 	$(BIN)/python benchmarks/savers.py
+	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/hot_swap.py
 	$(BIN)/python benchmarks/controller_kills.py

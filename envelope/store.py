@@ -67,10 +67,13 @@ class BlobWriter(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         view = memoryview(data).cast("B")
-        self._hash.update(view)
-        self._size_bytes += len(view)
         with self._folder.failing("writing", "a blob"):
-            self._compressor.write(view)
+            # In parts that stay in the processor's cache between the two passes over them.
+            for start in range(0, len(view), CHUNK_BYTES):
+                part = view[start : start + CHUNK_BYTES]
+                self._hash.update(part)
+                self._compressor.write(part)
+        self._size_bytes += len(view)
         return len(view)
 
     def publish(self) -> None:
@@ -99,7 +102,7 @@ class Store:
 
     # Blobs
 
-    def put_blob(self, data: bytes) -> Blob:
+    def put_blob(self, data: bytes | memoryview) -> Blob:
         """Write bytes once, however often they come. Raises StorageError."""
         with self.write_blob() as file:
             file.write(data)
@@ -124,23 +127,38 @@ class Store:
         Raises IntegrityError if it is missing or changed, StorageError if it cannot be read.
         """
         sha256 = blob if isinstance(blob, str) else blob.sha256
-        path = _blob_path(sha256)
-        try:
-            file = self.folder.open(path)
-        except FileNotFoundError as exc:
-            raise IntegrityError(
-                f"{self.url}/{path} is missing, an envelope refers to it; "
-                "restore the file from a backup, or save the model again"
-            ) from exc
         plain = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115 - given away
         try:
-            with file, self.folder.failing("reading", path):
-                _unpack(file, plain, sha256=sha256, where=f"{self.url}/{path}")
+            with self._packed(sha256) as (file, where):
+                _unpack(file, plain, sha256=sha256, where=where)
         except BaseException:
             plain.close()
             raise
         plain.seek(0)
         return cast(BinaryIO, plain)
+
+    def get_buffer(self, blob: Blob) -> bytearray:
+        """Return a blob's bytes in one buffer, allocated once and read into: no second copy.
+
+        Raises IntegrityError if they are missing or changed, StorageError if they cannot be read.
+        """
+        with self._packed(blob.sha256) as (file, where):
+            return _unpack_into_buffer(file, blob, where=where)
+
+    @contextmanager
+    def _packed(self, sha256: str) -> Iterator[tuple[BinaryIO, str]]:
+        """Open a blob as it lies there, with the words for where that is."""
+        path = _blob_path(sha256)
+        where = f"{self.url}/{path}"
+        try:
+            file = self.folder.open(path)
+        except FileNotFoundError as exc:
+            raise IntegrityError(
+                f"{where} is missing, an envelope refers to it; "
+                "restore the file from a backup, or save the model again"
+            ) from exc
+        with file, self.folder.failing("reading", path):
+            yield file, where
 
     # Functions and manifests
 
@@ -226,6 +244,27 @@ def _unpack(packed: BinaryIO, plain: IO[bytes], *, sha256: str, where: str) -> N
         raise _changed(where, f"it cannot be decompressed ({exc})") from exc
     if hasher.hexdigest() != sha256:
         raise _changed(where, f"its SHA-256 is {hasher.hexdigest()}")
+
+
+def _unpack_into_buffer(packed: BinaryIO, blob: Blob, *, where: str) -> bytearray:
+    """Decompress a blob of known size. Raises IntegrityError if it is not what its name says."""
+    hasher = hashlib.sha256()
+    reader = zstandard.ZstdDecompressor().stream_reader(packed)
+    data = bytearray(blob.size_bytes)
+    size_bytes = 0
+    with memoryview(data) as view:
+        try:
+            while n := reader.readinto(view[size_bytes : size_bytes + CHUNK_BYTES]):
+                hasher.update(view[size_bytes : size_bytes + n])
+                size_bytes += n
+            is_longer = bool(reader.read(1))
+        except zstandard.ZstdError as exc:
+            raise _changed(where, f"it cannot be decompressed ({exc})") from exc
+    if size_bytes != blob.size_bytes or is_longer:
+        raise _changed(where, f"it does not hold {blob.size_bytes} bytes")
+    if hasher.hexdigest() != blob.sha256:
+        raise _changed(where, f"its SHA-256 is {hasher.hexdigest()}")
+    return data
 
 
 def _changed(where: str, how: str) -> IntegrityError:

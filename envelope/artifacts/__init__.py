@@ -31,7 +31,9 @@ class Codec(Protocol):
         """Construct the object again. See `envelope.artifacts.decode`."""
 
 
-CODECS: Mapping[str, Codec] = MappingProxyType({pickled.NAME: pickled})
+CODECS: Mapping[str, Codec] = MappingProxyType(
+    {pickled.NAME: pickled, pickled.WITH_BUFFERS: pickled}
+)
 
 
 def choose_codec(obj: object) -> Codec:

@@ -10,8 +10,10 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+import zstandard
 
 from envelope import artifacts
+from envelope.artifacts.pickled import BIG_BYTES
 from envelope.artifacts.unpicklable import find_culprit
 from envelope.errors import DependencyError, IntegrityError, SerializationError, StorageError
 from envelope.manifest import sha256_of
@@ -77,6 +79,80 @@ def test_a_function_made_here_travels_with_what_it_closes_over(memory_store: Sto
 def test_equal_objects_are_stored_once(memory_store: Store) -> None:
     first = artifacts.encode({"w": np.ones(1000)}, memory_store)
     assert artifacts.encode({"w": np.ones(1000)}, memory_store) == first
+
+
+def big(value: float = 1.0) -> np.ndarray:
+    return np.full(BIG_BYTES // 8, value)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        pytest.param(big(), id="c-order"),
+        pytest.param(np.asfortranarray(big().reshape(4, -1)), id="fortran-order"),
+        pytest.param(big().reshape(2, -1).T, id="transposed"),
+        pytest.param(np.stack([big(1.0), big(2.0)], axis=1)[:, 0], id="not-contiguous"),
+        pytest.param(big().astype(">f8"), id="big-endian"),
+        pytest.param(np.resize(np.array(["a", "bcd"]), BIG_BYTES // 8), id="text"),
+    ],
+)
+def test_a_big_array_comes_back_as_it_was(memory_store: Store, array: np.ndarray) -> None:
+    found = artifacts.decode(artifacts.encode({"w": array}, memory_store), memory_store)["w"]
+    np.testing.assert_array_equal(found, array)
+    assert (found.dtype, found.strides) == (array.dtype, array.copy(order="K").strides)
+    assert found.flags.writeable and found.flags.aligned
+
+
+def test_a_big_array_is_a_blob_that_other_models_share(memory_store: Store) -> None:
+    first = artifacts.encode({"w": big(), "bias": 1.0}, memory_store)
+    second = artifacts.encode({"w": big(), "bias": 2.0}, memory_store)
+    assert first.codec == "cloudpickle-buffers"
+    assert first.blobs[0] != second.blobs[0] and first.blobs[1:] == second.blobs[1:]
+    assert [blob.size_bytes for blob in first.blobs[1:]] == [BIG_BYTES]
+
+
+def test_one_array_in_two_places_stays_one(memory_store: Store) -> None:
+    array = big()
+    artifact = artifacts.encode([array, array], memory_store)
+    one, other = artifacts.decode(artifact, memory_store)
+    assert one is other and len(artifact.blobs) == 2
+
+
+def test_a_read_only_array_stays_so(memory_store: Store) -> None:
+    array = big()
+    array.flags.writeable = False
+    found = artifacts.decode(artifacts.encode(array, memory_store), memory_store)
+    assert not found.flags.writeable
+
+
+def test_what_is_smaller_stays_in_the_pickle(memory_store: Store) -> None:
+    artifact = artifacts.encode(big()[:-1], memory_store)
+    assert (artifact.codec, len(artifact.blobs)) == ("cloudpickle", 1)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param(lambda data: data[:-1] + b"x", id="another-byte"),
+        pytest.param(lambda data: data[:-1], id="shorter"),
+        pytest.param(lambda data: data + b"x", id="longer"),
+    ],
+)
+def test_a_changed_array_is_refused(memory_store: Store, change: Callable[[bytes], bytes]) -> None:
+    artifact = artifacts.encode(big(), memory_store)
+    sha256 = artifact.blobs[1].sha256
+    changed = zstandard.compress(change(big().tobytes()))
+    memory_store.folder.write(f"blobs/{sha256[:2]}/{sha256}", changed)
+    with pytest.raises(IntegrityError, match="was changed after it was saved"):
+        artifacts.decode(artifact, memory_store)
+
+
+def test_a_missing_array_is_named(memory_store: Store) -> None:
+    artifact = artifacts.encode(big(), memory_store)
+    sha256 = artifact.blobs[1].sha256
+    memory_store.folder.remove(f"blobs/{sha256[:2]}/{sha256}")
+    with pytest.raises(IntegrityError, match=f"{sha256} is missing"):
+        artifacts.decode(artifact, memory_store)
 
 
 def test_each_class_and_function_is_seen_on_the_way(memory_store: Store) -> None:
