@@ -13,9 +13,10 @@ from pathlib import Path
 
 from envelope.environment.bytecode import share_bytecode
 from envelope.environment.lock import file_lock
+from envelope.environment.process import Log
 from envelope.environment.runtime import check_python
 from envelope.environment.spec import EnvironmentSpec
-from envelope.environment.uv import Log, run_uv, uv_environ
+from envelope.environment.uv import install_options, run_uv, uv_environ
 from envelope.errors import EnvironmentBuildError
 from envelope.manifest import Package
 
@@ -112,7 +113,7 @@ def _build(
         shutil.rmtree(target)
     try:
         uv("venv", "--quiet", "--no-project", "--python", sys.executable, str(target))
-        install = ("pip", "install", "--python", str(python_of(target)))
+        install = ("pip", "install", *install_options(environ), "--python", str(python_of(target)))
         if lines := requirement_lines(spec.packages, spec.constraints):
             arguments = ["--requirements", _write_lines(target / "requirements.txt", lines)]
             if forced := requirement_lines([p for p in spec.packages if p.is_forced]):

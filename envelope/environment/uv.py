@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-import subprocess
 import sys
-import threading
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from envelope.environment.indexes import (
@@ -18,9 +13,9 @@ from envelope.environment.indexes import (
     pip_options,
     read_pip_files,
 )
+from envelope.environment.process import Log, run_process
 from envelope.errors import DependencyError, EnvironmentBuildError
 
-MAX_LINES = 50  # of what uv said, in an error: the reason is at the end
 NICENESS = 15  # replicas on this node go on answering while uv unpacks with all cores
 # These change what is installed or where, and come from whatever started this process.
 _DROPPED = frozenset(
@@ -33,8 +28,6 @@ _DROPPED = frozenset(
 )
 
 _GIVING_WAY = () if sys.platform == "win32" else ("nice", "-n", str(NICENESS))
-
-Log = Callable[[str], None]
 
 
 def find_uv() -> str:
@@ -67,6 +60,12 @@ def uv_environ(environ: Mapping[str, str], *, cache_near: Path) -> dict[str, str
     kept["NO_COLOR"] = "1"
     kept["UV_PYTHON_DOWNLOADS"] = "never"
     return kept
+
+
+def install_options(environ: Mapping[str, str]) -> list[str]:
+    """Return the options of `uv pip install` that stand for variables which it does not read."""
+    options = {"UV_NO_INDEX": "--no-index", "UV_NO_BUILD": "--no-build"}
+    return [option for name, option in options.items() if environ.get(name) in ("1", "true")]
 
 
 def cache_dir(environ: Mapping[str, str], *, near: Path) -> Path:
@@ -102,54 +101,20 @@ def run_uv(
 ) -> None:
     """Run uv and pass on each line that it says.
 
-    keep_open: file descriptors that uv inherits, a lock's: if this process is killed, the lock
-    lives as long as uv still writes.
+    keep_open: see run_process.
     Raises EnvironmentBuildError with the last of uv's words when it fails or takes too long.
     """
-    lines: deque[str] = deque(maxlen=MAX_LINES)
-    # From the root folder, so that no project's uv settings apply; the user's own still do.
-    with subprocess.Popen(
+    ended = run_process(
         [*_GIVING_WAY, find_uv(), *arguments],
-        env=dict(environ),
-        cwd=Path.cwd().anchor,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        pass_fds=tuple(keep_open),
-        start_new_session=True,  # so that the compilers that it starts can be ended with it
-    ) as process:
-        late = threading.Event()
-
-        def stop() -> None:
-            late.set()
-            _end(process)
-
-        timer = threading.Timer(timeout_s, stop)
-        timer.start()
-        try:
-            assert process.stdout is not None
-            for line in process.stdout:
-                said = hide_credentials(line.rstrip())
-                lines.append(said)
-                log(said)
-            status = process.wait()
-        except BaseException:
-            _end(process)
-            raise
-        finally:
-            timer.cancel()
-    if late.is_set():
+        environ=environ,
+        # From the root folder, so that no project's uv settings apply; the user's own still do.
+        cwd=Path(Path.cwd().anchor),
+        log=lambda line: log(hide_credentials(line)),
+        timeout_s=timeout_s,
+        keep_open=keep_open,
+    )
+    lines = map(hide_credentials, ended.lines)
+    if ended.is_late:
         raise EnvironmentBuildError(f"{what}: uv took longer than {timeout_s:g} s", lines)
-    if status != 0:
-        raise EnvironmentBuildError(f"{what}: uv failed with status {status}", lines)
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """End uv and what it started: a child that lives on would keep its output open."""
-    if sys.platform == "win32":
-        process.kill()
-    else:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+    if ended.status != 0:
+        raise EnvironmentBuildError(f"{what}: uv failed with status {ended.status}", lines)

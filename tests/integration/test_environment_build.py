@@ -110,7 +110,7 @@ def test_our_wheel_is_installed_without_its_dependencies(wheels, tmp_path):
     [
         pytest.param(["beta==9.9"], (), ["there is no version of beta==9.9"], id="missing version"),
         pytest.param(["nosuch==1.0"], (), ["nosuch was not found"], id="missing package"),
-        pytest.param(["beta==2.0"], ("gamma==1.0",), ["depends on beta<2"], id="conflict"),
+        pytest.param(["beta==2.0"], ("gamma==1.0",), ["depend on beta<2"], id="conflict"),
     ],
 )
 def test_a_lock_that_cannot_be_had_fails_in_the_resolvers_own_words(
@@ -233,6 +233,15 @@ def test_uv_gives_way_to_what_answers_on_this_node(wheels, tmp_path, monkeypatch
     telling = script(tmp_path, "echo niceness $(nice); exit 1")
     monkeypatch.setattr(uv, "find_uv", lambda: telling)
     with pytest.raises(EnvironmentBuildError, match="niceness 15"):
+        build_environment(spec("beta==1.0"), tmp_path / "envs")
+
+
+def test_uv_may_no_more_than_pip_may(wheels, tmp_path, monkeypatch):
+    monkeypatch.setenv("PIP_ONLY_BINARY", ":all:")
+    real = uv.find_uv()
+    telling = script(tmp_path, f'[ "$1" = venv ] && exec {real} "$@"; echo "said: $@"; exit 1')
+    monkeypatch.setattr(uv, "find_uv", lambda: telling)
+    with pytest.raises(EnvironmentBuildError, match=r"said: pip install --no-index --no-build"):
         build_environment(spec("beta==1.0"), tmp_path / "envs")
 
 
