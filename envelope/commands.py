@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +12,16 @@ import click
 if TYPE_CHECKING:
     from envelope.handle import Envelope
     from envelope.manifest import Function
+    from envelope.registry import Proof
 
 DEFAULT_LIMIT = 20
 
 
 def add_commands(group: click.Group) -> None:
     """Add the commands of the `envelope` package."""
-    for command in (find, show, tag, registry):
+    from envelope.proof_commands import verify
+
+    for command in (find, show, tag, verify, registry):
         group.add_command(command)
 
 
@@ -129,6 +132,7 @@ def _everything(envelope: Envelope) -> dict[str, Any]:
     return {
         **_summary(envelope),
         "metrics": _latest_metrics(envelope),
+        "proofs": msgspec.to_builtins(envelope.proofs()),
         "functions": {
             name: msgspec.to_builtins(function) for name, function in envelope.functions.items()
         },
@@ -144,6 +148,7 @@ def _page(envelope: Envelope) -> Iterator[tuple[str, object]]:
     yield "created", f"{envelope.created_at:%Y-%m-%d %H:%M:%S} UTC by {envelope.created_by}"
     yield "tags", _joined(envelope.tags, "\n")
     yield "metrics", "\n".join(_metric_lines(envelope.metrics()))
+    yield "proofs", "\n".join(_proof_lines(envelope.proofs()))
     for name, function in envelope.functions.items():
         default = " (default)" if name == manifest.default_function else ""
         yield f"function{default}", "\n".join([name, *_function_lines(function)])
@@ -170,6 +175,13 @@ def _function_lines(function: Function) -> Iterator[str]:
     yield f"  {kind}"
     if function.no_sample_reason:
         yield f"  no sample: {function.no_sample_reason}"
+
+
+def _proof_lines(proofs: Iterable[Proof]) -> Iterator[str]:
+    for proof in {proof.platform: proof for proof in proofs}.values():  # the last one counts
+        outcome = "proved" if proof.ok else "not proved"
+        why = "" if proof.ok else f": {proof.detail.splitlines()[0]}"
+        yield f"{outcome} on {proof.platform} at {proof.at:%Y-%m-%d %H:%M} by {proof.actor}{why}"
 
 
 def _metric_lines(metrics: Mapping[str, Any]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from envelope.errors import ConfigError
 from envelope.load import LoadedEnvelope, load_envelope
 from envelope.manifest import Function, Manifest
 from envelope.metrics import decode_metric, encode_metric
-from envelope.registry import EnvelopeRow
+from envelope.registry import EnvelopeRow, Proof
 from envelope.registry.tags import check_tags
 from envelope.schema import MISSING
 
@@ -185,6 +185,22 @@ class Envelope:
             self._keep(_loaded=self.load())
         assert self._loaded is not None
         return self._loaded.function(function).query(*args, **kwargs)
+
+    def verify(self, *, tolerance: float | None = None) -> Proof:
+        """Prove that it runs elsewhere: rebuild its environment, load it, replay its samples.
+
+        What came of it is recorded, for queries to ask: `proved = true`. Progress is on stderr.
+        tolerance: how far floats may be apart, relatively; None: as far as another processor makes
+        them. Has to be given for a function that answered differently every time.
+        Raises `envelope.proof.ProofError`, saying which step failed, and why.
+        """
+        from envelope.proof import verify
+
+        return verify(self._connection, self._row, tolerance=tolerance)
+
+    def proofs(self) -> list[Proof]:
+        """Read every proof that was tried, oldest first. The last one of a platform counts."""
+        return self._connection.registry.proofs(self.id)
 
     # How it looks
 

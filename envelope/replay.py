@@ -29,11 +29,17 @@ class ReplayError(EnvelopeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Replay:
-    """What came of one. reason: why it does not apply. max_difference: relative; 0.0: bit-equal."""
+    """What came of one. reason: why it does not apply.
+
+    equal: bit for bit. within: the largest difference, relative and absolute, is at most rtol,
+    which is relative.
+    """
 
     outcome: Literal["equal", "within", "not applicable"]
     reason: str = ""
     max_difference: float = 0.0
+    max_absolute: float = 0.0
+    rtol: float = 0.0
 
 
 class Difference(NamedTuple):
@@ -44,32 +50,41 @@ class Difference(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """differences: beyond the tolerance. max_difference: the largest relative one within it."""
+    """differences: beyond the tolerance. max_difference, max_absolute: of all floats."""
 
     differences: list[Difference]
     max_difference: float
+    max_absolute: float = 0.0
 
 
-def replay(function: LoadedFunction, checker: Checker) -> Replay:
+def replay(function: LoadedFunction, checker: Checker, *, rtol: float | None = None) -> Replay:
     """Call a function with its saved sample, as HTTP would, and compare the answers.
 
+    rtol: how far floats may be apart, relatively; None: as far as other processors would make it,
+    and a function that answered differently every time is not compared at all.
     Raises ReplayError naming where they differ, and what to do.
     """
     sample = function.sample
     if sample is None:
-        return Replay(outcome="not applicable", reason=function.function.no_sample_reason or "")
-    if function.function.is_deterministic is False:
+        why = function.function.no_sample_reason or "no sample was kept"
+        return Replay(outcome="not applicable", reason=f"nothing to replay: {why}")
+    if rtol is None and function.function.is_deterministic is False:
         return Replay(
             outcome="not applicable", reason="it answered differently every time when it was saved"
         )
     body = msgspec.json.encode(sample.input)
     answer = answer_sample(function.name, function.call, checker, body)
-    rtol = max(_rtol(function.schema.output), function.row_wise.max_difference)
+    if rtol is None:
+        rtol = max(_rtol(function.schema.output), function.row_wise.max_difference)
     found = compare(sample.output, msgspec.json.decode(answer), rtol=rtol)
     if found.differences:
-        raise ReplayError(_explain(function.name, found.differences, rtol))
-    outcome: Literal["equal", "within"] = "within" if found.max_difference else "equal"
-    return Replay(outcome=outcome, max_difference=found.max_difference)
+        raise ReplayError(_explain(function.name, found, rtol))
+    return Replay(
+        outcome="within" if found.max_difference else "equal",
+        max_difference=found.max_difference,
+        max_absolute=found.max_absolute,
+        rtol=rtol,
+    )
 
 
 def answer_sample(name: str, call: Callable[..., Any], checker: Checker, body: bytes) -> bytes:
@@ -94,7 +109,7 @@ def compare(expected: Any, got: Any, *, rtol: float) -> Comparison:
     for place, number in _numbers(expected, ""):
         scales[place] = max(scales.get(place, 0.0), abs(number))
     differences: list[Difference] = []
-    largest = 0.0
+    largest, largest_absolute = 0.0, 0.0
     for path, place, old, new in _pairs(expected, got, "", ""):
         if _is_float(old) and _is_float(new):
             scale = max(abs(old), abs(new), scales.get(place, 0.0))
@@ -102,6 +117,7 @@ def compare(expected: Any, got: Any, *, rtol: float) -> Comparison:
             if relative > rtol:
                 differences.append(Difference(path, f"relative difference {relative:.2g}"))
             largest = max(largest, relative)
+            largest_absolute = max(largest_absolute, abs(old - new))
         elif type(old) is not type(new):
             how = f"{type(old).__name__} became {type(new).__name__}"
             differences.append(Difference(path, how))
@@ -109,7 +125,21 @@ def compare(expected: Any, got: Any, *, rtol: float) -> Comparison:
             differences.append(Difference(path, "other members, or another number of them"))
         elif old != new:
             differences.append(Difference(path, f"another {type(old).__name__}"))
-    return Comparison(differences, largest)
+    return Comparison(differences, largest, largest_absolute)
+
+
+def in_words(found: Replay) -> str:
+    """Say in a line what came of a replay."""
+    match found.outcome:
+        case "equal":
+            return "equal, bit for bit"
+        case "within":
+            return (
+                f"equal within {found.rtol:g}: the largest difference is "
+                f"{found.max_absolute:.2g} absolute, {found.max_difference:.2g} relative"
+            )
+        case "not applicable":
+            return f"not applicable: {found.reason}"
 
 
 def _pairs(old: Any, new: Any, path: str, place: str) -> Iterator[tuple[str, str, Any, Any]]:
@@ -159,10 +189,16 @@ def _floats(kind: Any) -> Iterator[t.Float]:
             yield from _floats(member)
 
 
-def _explain(name: str, differences: list[Difference], rtol: float) -> str:
+def _explain(name: str, found: Comparison, rtol: float) -> str:
+    differences = found.differences
     shown = [f"  {place.path}: {place.how}" for place in differences[:MAX_SHOWN]]
     if len(differences) > MAX_SHOWN:
         shown.append(f"  and {len(differences) - MAX_SHOWN} more")
+    if found.max_difference:
+        shown.append(
+            f"  the largest difference is {found.max_absolute:.2g} absolute, "
+            f"{found.max_difference:.2g} relative"
+        )
     return (
         f"{name} answers its saved sample differently here (floats may differ by {rtol:g}):\n"
         + "\n".join(shown)

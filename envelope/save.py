@@ -66,6 +66,7 @@ def save_model(
     hyperparameters: Mapping[str, Any] | None = None,
     sample: bool | int = True,
     sensitive: Collection[str] = (),
+    verify: bool = False,
 ) -> Envelope:
     """Save a model as an envelope that never changes, and return the handle on it.
 
@@ -78,6 +79,8 @@ def save_model(
     hyperparameters: whatever JSON can hold.
     sample: how many rows of the example to keep with their answers; True: 5, False: none.
     sensitive: columns whose values may be kept nowhere; then there is no sample either.
+    verify: prove at once that it runs elsewhere, see `Envelope.verify`. ProofError then says what
+    is wrong; the envelope is saved, and not proved.
 
     Raises SchemaError (no type for a parameter, or the function fails on its own example),
     SerializationError (naming what cannot be pickled), DependencyError (naming what cannot be
@@ -120,7 +123,10 @@ def save_model(
         )
     sha256 = connection.store.put_manifest(manifest)
     row = connection.registry.register(manifest, sha256, actor=connection.actor)
-    return Envelope(connection, row)
+    envelope = Envelope(connection, row)
+    if verify:
+        envelope.verify()
+    return envelope
 
 
 def _sample_rows(sample: bool | int) -> int:

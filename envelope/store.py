@@ -79,7 +79,7 @@ class BlobWriter(io.RawIOBase):
     def publish(self) -> None:
         """End the stream and make the blob appear, unless it is there already."""
         blob = Blob(sha256=self._hash.hexdigest(), size_bytes=self._size_bytes)
-        path = _blob_path(blob.sha256)
+        path = blob_path(blob.sha256)
         with self._folder.failing("writing", path):
             self._compressor.flush(zstandard.FLUSH_FRAME)
             self._file.flush()
@@ -148,7 +148,7 @@ class Store:
     @contextmanager
     def _packed(self, sha256: str) -> Iterator[tuple[BinaryIO, str]]:
         """Open a blob as it lies there, with the words for where that is."""
-        path = _blob_path(sha256)
+        path = blob_path(sha256)
         where = f"{self.url}/{path}"
         try:
             file = self.folder.open(path)
@@ -165,7 +165,7 @@ class Store:
     def put_function(self, envelope_id: str, function: Function) -> str:
         """Write a function of an envelope that is being made. Return its SHA-256."""
         data = to_bytes(function)
-        self.folder.write(_function_path(envelope_id, function.name), data)
+        self.folder.write(function_path(envelope_id, function.name), data)
         return sha256_of(data)
 
     def add_function(self, envelope_id: str, function: Function) -> str:
@@ -174,7 +174,7 @@ class Store:
         A file that is in no registry row after five minutes was left by a process that died.
         Return its SHA-256. Raises EnvelopeError if another process is adding that name right now.
         """
-        path, data = _function_path(envelope_id, function.name), to_bytes(function)
+        path, data = function_path(envelope_id, function.name), to_bytes(function)
         if not self.folder.create(path, data):
             if datetime.now(UTC) - self.folder.modified_at(path) < ADDING:
                 raise EnvelopeError(
@@ -186,7 +186,7 @@ class Store:
 
     def get_function(self, envelope_id: str, name: str, sha256: str | None = None) -> Function:
         """Read a function. Raises ModelNotFound, or IntegrityError if it differs from `sha256`."""
-        path = _function_path(envelope_id, name)
+        path = function_path(envelope_id, name)
         try:
             data = self.folder.read(path)
         except FileNotFoundError as exc:
@@ -198,12 +198,12 @@ class Store:
     def put_manifest(self, manifest: Manifest) -> str:
         """Write the manifest, which makes the envelope exist. Return its SHA-256."""
         data = to_bytes(manifest)
-        self.folder.write(_manifest_path(manifest.id), data)
+        self.folder.write(manifest_path(manifest.id), data)
         return sha256_of(data)
 
     def get_manifest(self, envelope_id: str, sha256: str | None = None) -> Manifest:
         """Read a manifest. Raises ModelNotFound, or IntegrityError if it differs from `sha256`."""
-        path = _manifest_path(envelope_id)
+        path = manifest_path(envelope_id)
         try:
             data = self.folder.read(path)
         except FileNotFoundError as exc:
@@ -215,7 +215,7 @@ class Store:
     def envelope_ids(self) -> Iterator[str]:
         """Yield the id of every whole envelope, oldest first. Half-written ones are passed over."""
         for name in self.folder.names("envelopes"):
-            if _ENVELOPE_ID.fullmatch(name) and self.folder.size(_manifest_path(name)) is not None:
+            if _ENVELOPE_ID.fullmatch(name) and self.folder.size(manifest_path(name)) is not None:
                 yield name
 
     # Documents
@@ -277,17 +277,20 @@ def _changed(where: str, how: str) -> IntegrityError:
 # Names come from manifests, which anybody who can write to the store can write: none may lead out.
 
 
-def _blob_path(sha256: str) -> str:
+def blob_path(sha256: str) -> str:
+    """Return where a blob lies below the store."""
     if not _SHA256.fullmatch(sha256):
         raise IntegrityError(f"{sha256!r} is not a SHA-256; the record that names it was changed")
     return f"blobs/{sha256[:2]}/{sha256}"
 
 
-def _manifest_path(envelope_id: str) -> str:
+def manifest_path(envelope_id: str) -> str:
+    """Return where a manifest lies below the store."""
     return f"envelopes/{_checked_id(envelope_id)}/manifest.json"
 
 
-def _function_path(envelope_id: str, name: str) -> str:
+def function_path(envelope_id: str, name: str) -> str:
+    """Return where a function lies below the store."""
     if not name.isidentifier():
         raise ModelNotFound(f"{name!r} cannot be the name of a function")
     return f"envelopes/{_checked_id(envelope_id)}/functions/{name}.json"

@@ -26,7 +26,7 @@ from envelope.registry.delivery import BatchJobRow, DeploymentRow, RuleRow
 from envelope.registry.engine import BUSY_TIMEOUT_S, Clock, Database, open_database
 from envelope.registry.envelopes import EnvelopeRow
 from envelope.registry.metrics import MetricPoint, check_time
-from envelope.registry.proofs import Proof
+from envelope.registry.proofs import Proof, Report
 from envelope.registry.query import EnvelopeFacts, parse, query_from_tags
 from envelope.registry.releases import NewRelease, ReleaseEvent, ReleaseRow, StaleRelease
 from envelope.registry.tags import TagChange
@@ -42,6 +42,7 @@ __all__ = [
     "Registry",
     "ReleaseEvent",
     "ReleaseRow",
+    "Report",
     "RuleRow",
     "StaleRelease",
     "TagChange",
@@ -186,12 +187,19 @@ class Registry:
         return metrics.find_points(self.database, parse(query), names)
 
     def add_proof(
-        self, envelope_id: str, *, platform: str, ok: bool, actor: str, detail: str = ""
-    ) -> None:
+        self,
+        envelope_id: str,
+        *,
+        platform: str,
+        ok: bool,
+        actor: str,
+        detail: str = "",
+        report: Report | None = None,
+    ) -> Proof:
         """Record a proof. The last one of a platform counts."""
         with changes.writing(self.database, actor) as writer:
             envelopes.lock(writer, envelope_id)
-            proofs.add_proof(writer, envelope_id, platform, ok, detail)
+            return proofs.add_proof(writer, envelope_id, platform, ok, detail, report)
 
     def proofs(self, envelope_id: str) -> list[Proof]:
         """Every proof of an envelope, oldest first."""

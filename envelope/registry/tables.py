@@ -205,6 +205,7 @@ metrics_latest = Table(
     sqlite_with_rowid=False,
 )
 
+# report: the JSON of proofs.Report; NULL of an attempt that came to no environment.
 proofs = Table(
     "proofs",
     metadata,
@@ -213,6 +214,7 @@ proofs = Table(
     Column("platform", WORDS, nullable=False),
     Column("ok", Boolean, nullable=False),
     Column("detail", WORDS, nullable=False),
+    Column("report", Json),
     Column("at", UtcTime, nullable=False),
     Column("actor", WORDS, nullable=False),
     Index("proofs_by_envelope", "envelope_id", "platform", "id"),

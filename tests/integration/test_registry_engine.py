@@ -94,7 +94,7 @@ def _write_version(registry: Registry, version: str) -> None:
 def test_a_newer_registry_is_refused(registry: Registry, registry_url: str) -> None:
     _write_version(registry, "9999")
     with pytest.raises(
-        StorageError, match="has schema 9999, this program reads up to 0001; upgrade"
+        StorageError, match="has schema 9999, this program reads up to 0002; upgrade"
     ):
         open_registry(registry_url)
 
@@ -102,7 +102,7 @@ def test_a_newer_registry_is_refused(registry: Registry, registry_url: str) -> N
 def test_an_older_postgresql_is_refused(postgres_url: str) -> None:
     registry = open_registry(postgres_url)
     _write_version(registry, "0000")
-    with pytest.raises(StorageError, match="has schema 0000, this program 0001; run `envelope"):
+    with pytest.raises(StorageError, match="has schema 0000, this program 0002; run `envelope"):
         open_registry(postgres_url)
     registry.close()
 

@@ -30,7 +30,7 @@ JSON_VALUES = st.recursive(
         pytest.param(
             [{"p": 1.0}, {"p": 2.0}],
             [{"p": 1.0}, {"p": 3.0}],
-            Comparison([Difference("[1].p", "relative difference 0.33")], 1 / 3),
+            Comparison([Difference("[1].p", "relative difference 0.33")], 1 / 3, 1.0),
             id="other-float",
         ),
         pytest.param(
@@ -61,6 +61,7 @@ def test_a_float_within_the_tolerance_is_no_difference() -> None:
     found = compare([1e9, 1.0], [1e9 + 0.5, 1.0], rtol=RTOL)
     assert found.differences == []
     assert 0 < found.max_difference < RTOL
+    assert found.max_absolute == 0.5
 
 
 def test_a_sum_that_cancels_out_is_measured_by_its_column() -> None:
