@@ -19,9 +19,10 @@ DEFAULT_LIMIT = 20
 
 def add_commands(group: click.Group) -> None:
     """Add the commands of the `envelope` package."""
+    from envelope.diff_commands import diff
     from envelope.proof_commands import verify
 
-    for command in (find, show, tag, verify, registry):
+    for command in (find, show, tag, diff, verify, registry):
         group.add_command(command)
 
 

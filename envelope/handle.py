@@ -18,6 +18,7 @@ from envelope.registry.tags import check_tags
 from envelope.schema import MISSING
 
 if TYPE_CHECKING:
+    from envelope.diff import Diff
     from envelope.schema.types import FunctionSchema
 
 
@@ -93,6 +94,16 @@ class Envelope:
         """Read the latest value of every metric."""
         points = self._connection.registry.metrics(self.id)
         return {point.name: decode_metric(point.value) for point in points}  # the last one wins
+
+    def diff(self, other: Envelope) -> Diff:
+        """Compare it with another envelope: what differs from this one to the other.
+
+        Nothing is unpickled. `print` shows it as text. Raises IntegrityError.
+        """
+        from envelope.diff import describe_pair, diff
+
+        stores = self._connection.store, other._connection.store
+        return diff(*describe_pair(self, stores[0], other, stores[1]))
 
     # What can change
 
