@@ -19,10 +19,11 @@ DEFAULT_LIMIT = 20
 
 def add_commands(group: click.Group) -> None:
     """Add the commands of the `envelope` package."""
+    from envelope.archive_commands import export, import_
     from envelope.diff_commands import diff
     from envelope.proof_commands import verify
 
-    for command in (find, show, tag, diff, verify, registry):
+    for command in (find, show, tag, diff, verify, export, import_, registry):
         group.add_command(command)
 
 

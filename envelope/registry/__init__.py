@@ -15,6 +15,7 @@ from envelope.registry import (
     envelopes,
     facts,
     heartbeat,
+    history,
     metrics,
     migrate,
     proofs,
@@ -25,6 +26,7 @@ from envelope.registry.changes import Change
 from envelope.registry.delivery import BatchJobRow, DeploymentRow, RuleRow
 from envelope.registry.engine import BUSY_TIMEOUT_S, Clock, Database, open_database
 from envelope.registry.envelopes import EnvelopeRow
+from envelope.registry.history import History
 from envelope.registry.metrics import MetricPoint, check_time
 from envelope.registry.proofs import Proof, Report
 from envelope.registry.query import EnvelopeFacts, parse, query_from_tags
@@ -37,6 +39,7 @@ __all__ = [
     "DeploymentRow",
     "EnvelopeFacts",
     "EnvelopeRow",
+    "History",
     "MetricPoint",
     "Proof",
     "Registry",
@@ -148,6 +151,28 @@ class Registry:
         """Add a function. Raises EnvelopeError when the envelope has one of this name."""
         with changes.writing(self.database, actor) as writer:
             envelopes.add_function(writer, envelope_id, name, sha256)
+
+    def history(self, envelope_id: str) -> History:
+        """All that happened to an envelope, oldest first. Raises ModelNotFound."""
+        return history.read_history(self.database, envelope_id)
+
+    def import_envelope(
+        self, manifest: Manifest, manifest_sha256: str, known: History, *, actor: str
+    ) -> bool:
+        """Add an envelope with its history. Return False, and change nothing, if it is here.
+
+        Raises EnvelopeError when another envelope has this id, ConfigError for text that cannot be
+        stored.
+        """
+        return envelopes.insert_once(
+            self.database,
+            manifest,
+            manifest_sha256,
+            actor=actor,
+            insert_it=lambda writer: history.write_history(
+                writer, manifest, manifest_sha256, known
+            ),
+        )
 
     # --- tags, metrics, proofs
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -59,23 +59,44 @@ def register(
     Registering the same manifest again returns what is there.
     Raises EnvelopeError when another envelope has this id.
     """
+
+    def insert_it(writer: Writer) -> None:
+        _insert(writer, manifest, manifest_sha256, created_at)
+
+    insert_once(database, manifest, manifest_sha256, actor=actor, insert_it=insert_it)
+    return read_one(database, manifest.id)
+
+
+def insert_once(
+    database: Database,
+    manifest: Manifest,
+    manifest_sha256: str,
+    *,
+    actor: str,
+    insert_it: Callable[[Writer], None],
+) -> bool:
+    """Let `insert_it` write an envelope unless it is known. Return whether it was written.
+
+    Raises EnvelopeError when another envelope has this id.
+    """
     _check(manifest)
     try:
         with writing(database, actor) as writer:
             known = _sha256_of(writer.connection, manifest.id)
             if known is None:
-                _insert(writer, manifest, manifest_sha256, created_at)
+                insert_it(writer)
+                return True
     except Conflict:  # another process registered this id at the same moment
         with database.reading() as connection:
             known = _sha256_of(connection, manifest.id)
         if known is None:
             raise
-    if known not in (None, manifest_sha256):
+    if known != manifest_sha256:
         raise EnvelopeError(
             f"envelope {manifest.id} is registered with another manifest; an envelope is never "
             "altered: save the model again to get a new id"
         )
-    return read_one(database, manifest.id)
+    return False
 
 
 def _check(manifest: Manifest) -> None:
@@ -98,10 +119,21 @@ def _sha256_of(connection: Connection, envelope_id: str) -> str | None:
 def _insert(
     writer: Writer, manifest: Manifest, manifest_sha256: str, created_at: datetime | None
 ) -> None:
+    at = writer.now() if created_at is None else created_at.astimezone(UTC)
+    insert_envelope(writer, manifest, manifest_sha256, at=at)
+    added = {"envelope_id": manifest.id, "added_at": at, "added_by": writer.actor}
+    rows = [{"name": name, "sha256": sha, **added} for name, sha in manifest.functions.items()]
+    if rows:
+        writer.connection.execute(insert(functions), rows)
+    change_tags(writer, manifest.id, manifest.tags, registered_at=at, at=at)
+
+
+def insert_envelope(
+    writer: Writer, manifest: Manifest, manifest_sha256: str, *, at: datetime
+) -> None:
+    """Write an envelope's row and facts; its functions and tags are the caller's."""
     own, shared = facts.facts_of(manifest)
     environment = facts.environment_key(shared)
-    now = writer.now()
-    at = now if created_at is None else created_at.astimezone(UTC)
     row = {
         "id": manifest.id,
         "name": manifest.name,
@@ -114,14 +146,9 @@ def _insert(
         "environment_sha256": environment,
     }
     writer.connection.execute(insert(envelopes), row)
-    added = {"envelope_id": manifest.id, "added_at": at, "added_by": writer.actor}
-    rows = [{"name": name, "sha256": sha, **added} for name, sha in manifest.functions.items()]
-    if rows:
-        writer.connection.execute(insert(functions), rows)
     facts.write_facts(writer.connection, environment, shared)
     facts.write_facts(writer.connection, manifest.id, own)
-    writer.note("envelope", manifest.id, now, name=manifest.name)
-    change_tags(writer, manifest.id, manifest.tags, registered_at=at, at=at)
+    writer.note("envelope", manifest.id, writer.now(), name=manifest.name)
 
 
 def lock(writer: Writer, envelope_id: str) -> datetime:
