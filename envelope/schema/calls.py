@@ -17,18 +17,31 @@ class Call:
 
     n_rows: rows of the one frame; None for functions that take anything else.
     form: how the body was written, which is how the answer is written too.
+    asked: what else a protocol read in the body that it needs again when it writes the answer.
     """
 
-    __slots__ = ("_cells", "_codec", "_frame", "_name", "_rows", "_values", "form", "n_rows")
+    __slots__ = (
+        "_cells",
+        "_codec",
+        "_frame",
+        "_name",
+        "_rows",
+        "_values",
+        "asked",
+        "form",
+        "n_rows",
+    )
 
     form: Form
     n_rows: int | None
+    asked: Any
 
     def __init__(
         self, form: Form, n_rows: int | None, codec: FrameCodec | None = None, name: str = ""
     ) -> None:
         self.form = form
         self.n_rows = n_rows
+        self.asked = None
         self._codec = codec
         self._name = name
         self._rows: Sequence[Cells] | None = None

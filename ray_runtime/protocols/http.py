@@ -225,6 +225,7 @@ class Router:
         try:
             answer = await handler(request) if handler is not None else self._miss(scope)
         except RequestError as exc:
+            write = write if handler is not None else self._writer_at(scope["path"])
             answer = _refusal(exc, write)
         except Exception as exc:
             answer = write(logged_problem(exc))
@@ -246,6 +247,17 @@ class Router:
                 f"{path} takes {' and '.join(allowed)}, not {scope['method']}", allowed
             )
         raise NotFound(f"there is no such path below {self.prefix}; see {self.prefix}/docs")
+
+    def _writer_at(self, path: str) -> WriteProblem:
+        """Return how errors are written at a path that is no route: as the nearest above it does.
+
+        A client of a protocol reads the protocol's errors also where there is nothing.
+        """
+        while path:
+            for method in self._methods.get(path, ()):
+                return self._table[method, path][1]
+            path = path.rpartition("/")[0]
+        return write_problem
 
 
 _MISSING: tuple[Handler | None, WriteProblem] = (None, write_problem)

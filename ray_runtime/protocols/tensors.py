@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -24,64 +25,105 @@ DTYPES: dict[str, np.dtype[Any]] = {
 _NAMES = {dtype.newbyteorder("="): name for name, dtype in DTYPES.items()}
 
 
+ALL = frozenset(DTYPES) | {BYTES}
+NUMBERS = frozenset(DTYPES) - {"BOOL"}
+
+
 class InputTensor(msgspec.Struct):
     """One input as it stands in the JSON. data: flat or nested; not there when it is binary."""
 
     name: str
     shape: list[int]
     datatype: str
-    parameters: dict[str, Any] = {}
-    data: list[Any] | msgspec.UnsetType = msgspec.UNSET
+    parameters: dict[str, Any] | None = None
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tensor:
-    """A tensor's values, row-major and flat: a list, or a numpy array where they came as bytes."""
+class Place:
+    """What one column or parameter takes. expected: for people.
+
+    holds_json: its value is a list or an object, which a text may hold as JSON. is_bytes: its JSON
+    is base64. has_many, is_array: of parameters: it takes more than one element, as numpy.
+    """
 
     name: str
-    shape: tuple[int, ...]
-    datatype: str
-    values: Any
+    datatypes: frozenset[str]
+    expected: str
+    holds_json: bool
+    is_bytes: bool
+    has_many: bool = False
+    is_array: bool = False
 
-    @property
-    def is_binary(self) -> bool:
-        return isinstance(self.values, np.ndarray)
+    @classmethod
+    def of_column(cls, name: str, kind: t.Type) -> Place:
+        """Return the place of a frame's column."""
+        listed = t.ListOf | t.TupleOf | t.SetOf | t.MapOf | t.Record
+        return cls(
+            name=name,
+            datatypes=_datatypes_for(kind),
+            expected=f"datatype {datatype_of(kind)}",
+            holds_json=isinstance(_bare(kind), listed),
+            is_bytes=isinstance(_bare(kind), t.Bytes),
+        )
 
-    def items(self) -> list[Any]:
-        """Return the values as Python ones."""
-        return self.values.tolist() if self.is_binary else list(self.values)
+    @classmethod
+    def of_parameter(cls, name: str, kind: t.Type) -> Place:
+        """Return the place of a parameter."""
+        bare = _bare(kind)
+        element = element_of(bare)
+        return cls(
+            name=name,
+            datatypes=_datatypes_for(element),
+            expected=f"datatype {datatype_of(element)}",
+            holds_json=isinstance(bare, t.MapOf | t.Record),
+            is_bytes=isinstance(_bare(element), t.Bytes),
+            has_many=isinstance(bare, t.Array | t.ListOf | t.TupleOf | t.SetOf | t.SeriesOf),
+            is_array=isinstance(bare, t.Array) and datatype_of(bare.of) in DTYPES,
+        )
 
-    def nested(self) -> Any:
-        """Return the values as lists nested to the shape; a bare value for the shape []."""
-        return nest(self.items(), self.shape)
+
+def _bare(kind: t.Type) -> t.Type:
+    while isinstance(kind, t.Maybe | t.Constrained):
+        kind = kind.of
+    return kind
 
 
-def read_tensor(given: InputTensor, raw: memoryview | None) -> Tensor:
-    """Return the tensor of an input. raw: its bytes, None when the values stand in the JSON.
+def element_of(kind: t.Type) -> t.Type:
+    """Return the type of a tensor's elements where the type has many, else the type itself."""
+    match kind:
+        case t.Array(of=of):
+            return of
+        case t.SeriesOf(column=column):
+            return column.type
+        case t.ListOf(item=item) | t.SetOf(item=item):
+            return item
+    return kind
 
-    Raises Malformed when values, shape and datatype do not go together.
-    """
-    if given.datatype != BYTES and given.datatype not in DTYPES:
-        raise Malformed(f"input {given.name}: there is no datatype {given.datatype!r}")
+
+def _datatypes_for(kind: t.Type) -> frozenset[str]:
+    """Return what may be sent for a type; what has no datatype of its own the checks judge."""
+    datatype = datatype_of(kind)
+    if datatype == BYTES:
+        return ALL
+    return frozenset({datatype}) if datatype == "BOOL" else NUMBERS
+
+
+def count_of(given: InputTensor) -> int:
+    """Return how many values a tensor says that it has. Raises Malformed."""
+    if given.datatype not in ALL:
+        raise Malformed(f"input {given.name}: there is no such datatype; there is {_ALL_NAMES}")
     if any(length < 0 for length in given.shape):
         raise Malformed(f"input {given.name}: a shape has no negative lengths")
-    count = math.prod(given.shape)
-    if raw is not None:
-        values: Any = _from_bytes(given, raw, count)
-    elif isinstance(given.data, list):
-        values = flatten(given.data, len(given.shape))
-    else:
-        raise Malformed(f"input {given.name} has neither data nor binary_data_size")
-    if len(values) != count:
-        raise Malformed(
-            f"input {given.name}: {len(values)} values do not fill the shape {given.shape}"
-        )
-    return Tensor(name=given.name, shape=tuple(given.shape), datatype=given.datatype, values=values)
+    return math.prod(given.shape)
 
 
-def _from_bytes(given: InputTensor, raw: memoryview, count: int) -> Any:
-    if given.datatype == BYTES:
-        return read_texts(given.name, raw)
+_ALL_NAMES = ", ".join([*DTYPES, BYTES])
+
+
+def read_array(given: InputTensor, raw: memoryview) -> np.ndarray[Any, Any]:
+    """Return the flat numbers of a binary tensor. They cannot be written to. Raises Malformed."""
+    count = count_of(given)
     dtype = DTYPES[given.datatype]
     if len(raw) != count * dtype.itemsize:
         raise Malformed(
@@ -90,20 +132,34 @@ def _from_bytes(given: InputTensor, raw: memoryview, count: int) -> Any:
     return np.frombuffer(raw, dtype)
 
 
-def read_texts(name: str, raw: memoryview) -> list[str]:
-    """Return texts, each after its length in four bytes. Raises Malformed."""
-    texts, at = [], 0
+def read_texts(given: InputTensor, raw: memoryview, *, as_base64: bool) -> list[str]:
+    """Return texts, each after its length in four bytes. Raises Malformed.
+
+    as_base64: the bytes are no text, but what base64 stands for in JSON.
+    """
+    texts, at, name = [], 0, given.name
     try:
         while at < len(raw):
             (length,) = struct.unpack_from("<I", raw, at)
             part = bytes(raw[at + 4 : at + 4 + length])
             if len(part) != length:
                 raise Malformed(f"input {name}: a text is longer than the tensor's bytes")
-            texts.append(part.decode("utf-8"))
+            texts.append(base64.b64encode(part).decode() if as_base64 else part.decode("utf-8"))
             at += 4 + length
     except (struct.error, UnicodeDecodeError):
         raise Malformed(f"input {name}: its bytes are not texts, each after its length") from None
+    if len(texts) != count_of(given):
+        raise Malformed(f"input {name}: {len(texts)} texts do not fill the shape {given.shape}")
     return texts
+
+
+def numbers_of(values: list[Any]) -> np.ndarray[Any, Any] | None:
+    """Return numbers of JSON as an array; None where that could change one of them."""
+    if not set(map(type, values)) <= {int, float}:
+        return None
+    if max(map(abs, values), default=0) >= 2**53:
+        return None
+    return np.array(values)
 
 
 def flatten(data: Sequence[Any], rank: int) -> list[Any]:
@@ -134,12 +190,22 @@ def nest(flat: list[Any], shape: Sequence[int]) -> Any:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputTensor:
-    """values: as in `Tensor`, of JSON's own types where they are a list."""
+    """values: a numpy array, or a flat list of JSON's own types. is_base64: of bytes."""
 
     name: str
     shape: tuple[int, ...]
     datatype: str
     values: Any
+    is_base64: bool = False
+
+    def rows(self, start: int, stop: int) -> OutputTensor:
+        """Return some rows of it: places of its first axis."""
+        each = 1 if isinstance(self.values, np.ndarray) else math.prod(self.shape[1:])
+        return replace(
+            self,
+            shape=(stop - start, *self.shape[1:]),
+            values=self.values[start * each : stop * each],
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Return it with its values in the JSON."""
@@ -150,24 +216,25 @@ class OutputTensor:
 
     def as_binary(self) -> tuple[dict[str, Any], bytes]:
         """Return it without its values, and those as bytes. Raises NotAcceptable for null."""
-        raw = self._bytes()
+        try:
+            raw = self._bytes()
+        except (TypeError, ValueError, AttributeError):
+            raise NotAcceptable(
+                f"output {self.name} has null, which no binary {self.datatype} holds; ask for it "
+                "in JSON"
+            ) from None
         return {**self._head(), "parameters": {"binary_data_size": len(raw)}}, raw
 
     def _head(self) -> dict[str, Any]:
         return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
 
     def _bytes(self) -> bytes:
-        if self.datatype == BYTES:
-            texts = [text.encode() for text in self.values]
-            return b"".join(struct.pack("<I", len(text)) + text for text in texts)
-        dtype = DTYPES[self.datatype]
-        try:
-            return np.asarray(self.values, dtype).tobytes()
-        except (TypeError, ValueError):
-            raise NotAcceptable(
-                f"output {self.name} has null, which no binary {self.datatype} holds; ask for it "
-                "in JSON"
-            ) from None
+        if self.datatype != BYTES:
+            return np.asarray(self.values, DTYPES[self.datatype]).tobytes()
+        texts = [
+            base64.b64decode(text) if self.is_base64 else text.encode() for text in self.values
+        ]
+        return b"".join(struct.pack("<I", len(text)) + text for text in texts)
 
 
 def tensor_of_array(name: str, array: Any) -> OutputTensor | None:
@@ -175,20 +242,28 @@ def tensor_of_array(name: str, array: Any) -> OutputTensor | None:
     datatype = _NAMES.get(array.dtype.newbyteorder("=")) if array.dtype.kind in "?biuf" else None
     if datatype is None:
         return None
-    shape = array.shape or (1,)
-    return OutputTensor(name=name, shape=shape, datatype=datatype, values=array)
+    return OutputTensor(name=name, shape=array.shape or (1,), datatype=datatype, values=array)
 
 
-def tensor_of_cells(name: str, kind: t.Type | None, cells: list[Any]) -> OutputTensor:
-    """Return JSON values as a tensor of one axis: texts as they are, anything else that has no
-    datatype as JSON text.
+def tensor_of_cells(
+    name: str, kind: t.Type | None, cells: list[Any], shape: tuple[int, ...] | None = None
+) -> OutputTensor:
+    """Return JSON values as a tensor: null and texts as they are, anything else that has no
+    datatype as JSON text. shape: of one axis where it is not given.
     """
     datatype = datatype_of(kind)
     if datatype == BYTES:
         cells = [
-            one if isinstance(one, str) else msgspec.json.encode(one).decode() for one in cells
+            one if one is None or isinstance(one, str) else msgspec.json.encode(one).decode()
+            for one in msgspec.to_builtins(cells)  # bytes, dates: their JSON is a text
         ]
-    return OutputTensor(name=name, shape=(len(cells),), datatype=datatype, values=cells)
+    return OutputTensor(
+        name=name,
+        shape=(len(cells),) if shape is None else shape,
+        datatype=datatype,
+        values=cells,
+        is_base64=kind is not None and isinstance(_bare(kind), t.Bytes),
+    )
 
 
 def datatype_of(kind: t.Type | None) -> str:

@@ -1,20 +1,23 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import struct
+import zlib
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
 import envelope as me
 from ray_runtime.protocols.problem import Malformed
-from ray_runtime.protocols.tensors import DTYPES, InputTensor, flatten, nest, read_tensor
-from tests.unit.runtime.conftest import Answered, Client, as_if_in_a_notebook, serving
+from ray_runtime.protocols.tensors import DTYPES, InputTensor, flatten, nest, read_array
+from tests.unit.runtime.conftest import Answered, Client, as_if_in_a_notebook, frame, serving
 
 INFER = "/v2/models/ltv/infer"
 X = {"name": "x", "shape": [2], "datatype": "FP64"}
@@ -99,10 +102,18 @@ def test_bytes_in_and_out(sums: me.Envelope, datatype: str) -> None:
     "body, status, says",
     [
         pytest.param(b"no json", 400, "no inference request", id="not-json"),
-        pytest.param({"inputs": [X | {"data": [1]}]}, 400, "do not fill the shape", id="count"),
+        pytest.param(
+            {"inputs": [X | {"data": [1]}, Y | {"data": [1]}]},
+            400,
+            "do not fill the shape",
+            id="count",
+        ),
         pytest.param({"inputs": [X]}, 400, "neither data nor", id="no-data"),
         pytest.param(
-            {"inputs": [X | {"datatype": "FP8", "data": [1, 2]}]}, 400, "no datatype", id="datatype"
+            {"inputs": [X | {"datatype": "FP8", "data": [1, 2]}]},
+            400,
+            "no such datatype",
+            id="datatype",
         ),
         pytest.param(
             {"inputs": [X | {"data": [1, 2]}] * 2}, 400, "two inputs have one name", id="twice"
@@ -121,7 +132,7 @@ def test_bytes_in_and_out(sums: me.Envelope, datatype: str) -> None:
                 "inputs": [X | {"data": [1, 2]}, Y | {"data": [1, 2]}],
                 "outputs": [{"name": "nope"}],
             },
-            404,
+            400,
             "there is output",
             id="no-such-output",
         ),
@@ -140,6 +151,82 @@ def test_errors_are_in_this_protocols_form(
     assert answer.status == status
     assert says in answer.json["error"]
     assert "secret" not in answer.body.decode()
+
+
+@pytest.mark.parametrize(
+    "accept, binary_data, status, media_type",
+    [
+        ("*/*", None, 200, "application/json"),
+        ("application/json", None, 200, "application/json"),
+        ("application/octet-stream", None, 200, "application/octet-stream"),
+        ("application/octet-stream", False, 406, "application/json"),
+        ("application/json", True, 406, "application/json"),
+        ("application/json, application/octet-stream", True, 200, "application/octet-stream"),
+        ("text/csv", None, 406, "application/json"),
+    ],
+)
+def test_accept_is_honoured(
+    sums: me.Envelope, accept: str, binary_data: bool | None, status: int, media_type: str
+) -> None:
+    parameters = {} if binary_data is None else {"binary_data": binary_data}
+    outputs = [{"name": "output", "parameters": parameters}]
+    inputs = [X | {"data": [1, 2]}, Y | {"data": [0, 0]}]
+    answer = infer(sums, {"inputs": inputs, "outputs": outputs}, accept=accept)
+    assert (answer.status, answer.headers["content-type"]) == (status, media_type)
+    if status == 406:
+        assert "Accept" in answer.json["error"]
+
+
+@pytest.mark.parametrize(
+    "method, path, status, says",
+    [
+        ("GET", "/v2/models/other", 404, "there is no such path"),
+        ("POST", "/v2/models/ltv/versions/1/infer", 404, "there is no such path"),
+        ("GET", INFER, 405, "takes POST, not GET"),
+    ],
+)
+def test_where_there_is_nothing_its_clients_read_why(
+    sums: me.Envelope, method: str, path: str, status: int, says: str
+) -> None:
+    async def ask(client: Client) -> Answered:
+        return await client.ask(method, path)
+
+    answer = serving(sums, ask)
+    assert answer.status == status
+    assert says in answer.json["error"]
+
+
+def test_null_members_are_absent_ones(sums: me.Envelope) -> None:
+    nulls = {"id": None, "parameters": None, "outputs": None}
+    inputs = [X | {"data": [1, 2], "parameters": None}, Y | {"data": [0, 0]}]
+    assert infer(sums, {"inputs": inputs} | nulls).json["outputs"][0]["data"] == [2.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    "encoding, pack",
+    [("gzip", gzip.compress), ("zstd", zstandard.compress), ("deflate", zlib.compress)],
+)
+def test_compressed_bodies(sums: me.Envelope, encoding: str, pack: Any) -> None:
+    x = np.array([1.0, 0.5]).tobytes()
+    size = {"binary_data_size": len(x)}
+    body, headers = binary({"inputs": [X | {"parameters": size}, Y | {"data": [2, 0]}]}, x)
+    answer = infer(sums, pack(body), **headers, **{"content-encoding": encoding})
+    assert answer.json["outputs"][0]["data"] == [6.0, 1.0]
+
+
+@pytest.mark.parametrize("rows", [2, 2000], ids=["few", "many"])
+def test_infinity_comes_in_as_bytes(home: Any, rows: int) -> None:
+    def is_infinite(frame: pd.DataFrame) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        return np.isinf(frame["x"].to_numpy())
+
+    saved = me.save_model(
+        name="m", query_function=as_if_in_a_notebook(is_infinite), api_input=frame()
+    )
+    size = {"binary_data_size": 8 * rows}
+    inputs = [one | {"shape": [rows], "parameters": size} for one in (X, Y)]
+    x, y = np.full(rows, np.inf), np.zeros(rows)
+    body, headers = binary({"inputs": inputs}, x.tobytes(), y.tobytes())
+    assert infer(saved, body, **headers).json["outputs"][0]["data"] == [True] * rows
 
 
 @pytest.mark.parametrize("length", ["0", "-1", "9999", "x"])
@@ -211,6 +298,88 @@ def test_a_matrix_model(home: Any) -> None:
     ]
 
 
+ODD = {"text": ["a", None], "list": [[1, 2], []], "raw": [b"\xff\x00", b""]}
+
+
+@pytest.fixture
+def odd(home: Any) -> me.Envelope:
+    """A model of columns that have no datatype of their own; it answers what it got."""
+
+    def same(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame
+
+    example = pd.DataFrame({name: cells * 5 for name, cells in ODD.items()}, dtype=object)
+    return me.save_model(
+        name="m", query_function=as_if_in_a_notebook(same), api_input=example, api_output=example
+    )
+
+
+@pytest.mark.parametrize(
+    "parameters", [{}, {"content_type": "pd_json"}], ids=["plain", "as-mlserver-writes-them"]
+)
+def test_what_has_no_datatype_is_json_in_a_text(odd: me.Envelope, parameters: Any) -> None:
+    bytes_2 = {"shape": [2], "datatype": "BYTES"}
+    inputs = [
+        {"name": "text", "data": ["a", None], **bytes_2},
+        {"name": "list", "data": ["[1,2]", "[]"], "parameters": parameters, **bytes_2},
+        {"name": "raw", "data": ["/wA=", ""], **bytes_2},
+    ]
+    found = infer(odd, {"inputs": inputs}).json["outputs"]
+    assert {one["name"]: one["data"] for one in found} == {
+        one["name"]: one["data"] for one in inputs
+    }
+
+
+def test_bytes_travel_as_they_are_and_null_only_in_json(odd: me.Envelope) -> None:
+    raw = struct.pack("<I", 2) + b"\xff\x00" + struct.pack("<I", 0)
+    bytes_2 = {"shape": [2], "datatype": "BYTES"}
+    request = {
+        "inputs": [
+            {"name": "text", "data": ["a", None], **bytes_2},
+            {"name": "list", "data": [[1, 2], []], **bytes_2},
+            {"name": "raw", "parameters": {"binary_data_size": len(raw)}, **bytes_2},
+        ],
+        "outputs": [{"name": "raw", "parameters": {"binary_data": True}}],
+    }
+    body, headers = binary(request, raw)
+    answer = infer(odd, body, **headers)
+    assert answer.body[int(answer.headers["inference-header-content-length"]) :] == raw
+    request["outputs"] = [{"name": "text", "parameters": {"binary_data": True}}]
+    body, headers = binary(request, raw)
+    answer = infer(odd, body, **headers)
+    assert answer.status == 406
+    assert "null" in answer.json["error"]
+
+
+def test_an_array_of_texts_keeps_its_shape(home: Any) -> None:
+    @as_if_in_a_notebook
+    class Upper:
+        def predict(self, x):  # type: ignore[no-untyped-def] # its example says it
+            return np.char.upper(x)
+
+    example = np.array([["a", "b"], ["c", "d"]])
+    saved = me.save_model(name="m", model=Upper(), query_function="predict", api_input=example)
+    tensor = {"name": "x", "shape": [1, 2], "datatype": "BYTES", "data": ["e", "é"]}
+    assert infer(saved, {"inputs": [tensor]}).json["outputs"] == [
+        {"name": "output", "datatype": "BYTES", "shape": [1, 2], "data": ["E", "É"]}
+    ]
+
+
+def test_a_model_may_write_into_the_array_that_it_gets(home: Any) -> None:
+    @as_if_in_a_notebook
+    class Negate:
+        def predict(self, x):  # type: ignore[no-untyped-def] # its example says it
+            x *= -1
+            return x
+
+    example = np.ones((3, 2), dtype="float32")
+    saved = me.save_model(name="m", model=Negate(), query_function="predict", api_input=example)
+    raw = np.ones((1, 2), dtype="float32").tobytes()
+    tensor = {"name": "x", "shape": [1, 2], "datatype": "FP32"}
+    body, headers = binary({"inputs": [tensor | {"parameters": {"binary_data_size": 8}}]}, raw)
+    assert infer(saved, body, **headers).json["outputs"][0]["data"] == [-1.0, -1.0]
+
+
 def test_metadata_and_health(sums: me.Envelope) -> None:
     async def ask(client: Client) -> dict[str, Any]:
         version = f"/v2/models/ltv/versions/{sums.id}"
@@ -267,9 +436,9 @@ def test_any_bytes_are_a_tensor_or_malformed(datatype: str, shape: list[int], ra
     given_tensor = InputTensor(name="x", shape=shape, datatype=datatype)
     fits = len(raw) == np.prod(shape) * DTYPES[datatype].itemsize
     try:
-        tensor = read_tensor(given_tensor, memoryview(raw))
+        values = read_array(given_tensor, memoryview(raw))
     except Malformed:
         assert not fits
     else:
         assert fits
-        assert tensor.values.tobytes() == raw
+        assert values.tobytes() == raw
