@@ -48,8 +48,8 @@ class Body(msgspec.Struct):
 class Split(msgspec.Struct):
     """A frame as pandas' `to_dict(orient="split")` gives it. The index is not part of a frame."""
 
-    columns: list[str | int]
     data: list[list[Any]]
+    columns: list[str | int] | None = None
 
 
 def routes(live: Live) -> list[Route]:
@@ -114,9 +114,13 @@ class Reader:
 
     def __init__(self, checker: Checker) -> None:
         self.checker = checker
-        self.parameters = checker.schema.parameters
+        parameters = checker.schema.parameters
         frame = checker.schema.one_frame
         self.columns = None if frame is None else [str(column.name) for column in frame.columns]
+        self.names = frozenset(one.name for one in parameters)
+        frames = [one.name for one in parameters if isinstance(one.type, t.Frame)]
+        self.first = (frames or [one.name for one in parameters] or [""])[0]
+        self.takes_rows = all(has_many(one.type) for one in parameters)
 
     def read(self, body: bytes) -> Call:
         """Return the checked call of a body. Raises Malformed and SchemaError."""
@@ -130,61 +134,91 @@ class Reader:
                 f"the body has {' and '.join(given) or 'none'} of {', '.join(KEYS)}; send exactly "
                 "one of them"
             )
+        key, raw = given[0], getattr(found, given[0])
         if self.columns is None:
-            return self._read_members(given[0], getattr(found, given[0]), found.params or {})
+            return self._read_members(key, raw, found.params or {})
         if found.params:
             fault = Fault(path="params", expected="no params", got="some")
             raise SchemaError("the function takes a frame and nothing else", [fault])
-        if given[0] == "dataframe_records":
-            return self.checker.read_json(bytes(found.dataframe_records))  # type: ignore[arg-type]
-        return self.checker.read_value(self._rows(given[0], getattr(found, given[0])))
+        call = self.checker.read_json(self._frame(self.columns, key, raw))
+        call.form = "rows"  # a frame is answered as records, whatever it came as
+        return call
 
-    def _rows(self, key: str, raw: msgspec.Raw) -> Any:
-        """Return a frame as row objects, which is how predictions of frames are answered."""
+    def _frame(self, columns: list[str], key: str, raw: msgspec.Raw) -> bytes:
+        """Return a frame as the JSON that our own protocol reads, as it stands where it can."""
         if key == "dataframe_split":
-            return split_rows(raw)
-        value = _parsed(raw)
-        if isinstance(value, dict) and value and all(isinstance(v, list) for v in value.values()):
-            lengths = {len(column) for column in value.values()}
-            if len(lengths) == 1:
-                return [
-                    dict(zip(value, row, strict=True)) for row in zip(*value.values(), strict=True)
-                ]
-        columns = self.columns or []
+            return encode(split_columns(raw, columns))
+        text = bytes(raw)
+        are_objects = not text.startswith(b"[") or text[1:64].lstrip().startswith(b"{")
+        if key == "dataframe_records" or are_objects:
+            return text
+        value = decode(raw)
+        if len(columns) == 1 and value and not any(isinstance(one, list | dict) for one in value):
+            return encode({columns[0]: value})  # of one column, its values
         if _is_matrix(value) and {len(row) for row in value} == {len(columns)}:
-            return [dict(zip(columns, row, strict=True)) for row in value]  # by place
-        return value
+            return encode(_by_column(columns, value))
+        return text
 
     def _read_members(self, key: str, raw: msgspec.Raw, params: Mapping[str, Any]) -> Call:
         """Return a call of plain parameters: an object of them, or the value of the only tensor."""
-        value = split_rows(raw) if key == "dataframe_split" else _parsed(raw)
-        names = [parameter.name for parameter in self.parameters]
-        is_members = isinstance(value, dict) and bool(value.keys() & set(names))
-        if not is_members and names:
-            frames = [p.name for p in self.parameters if isinstance(p.type, t.Frame)]
-            value = {(frames or names)[0]: value}
+        value = decode(raw)
+        if key == "dataframe_split":
+            value = split_columns(raw, sorted(self.names))
+        elif self._are_rows(value):
+            value = {name: [row[name] for row in value] for name in value[0]}
+        if key != "inputs" and isinstance(value, dict) and not self.takes_rows:
+            value = {name: _only(member) for name, member in value.items()}
+        if self.names and not (isinstance(value, dict) and value.keys() & self.names):
+            value = {self.first: value}
         return self.checker.read_value({**value, **params} if isinstance(value, dict) else value)
 
+    def _are_rows(self, value: Any) -> bool:
+        """Whether these are objects with a member per parameter, as records and instances are."""
+        return (
+            isinstance(value, list)
+            and bool(value)
+            and all(isinstance(row, dict) and row.keys() == value[0].keys() for row in value)
+            and value[0].keys() <= self.names
+        )
 
-def split_rows(raw: msgspec.Raw) -> list[dict[str, Any]]:
-    """Return the rows of `{"columns": [...], "data": [[...], ...]}`. Raises Malformed."""
+
+def _only(member: Any) -> Any:
+    """Return the value of a column of one row."""
+    return member[0] if isinstance(member, list | tuple) and len(member) == 1 else member
+
+
+def has_many(kind: t.Type) -> bool:
+    """Whether a parameter takes a list, so that rows of it are one."""
+    return isinstance(kind, t.Array | t.ListOf | t.SeriesOf)
+
+
+def split_columns(raw: msgspec.Raw, names: Sequence[str]) -> dict[str, Any]:
+    """Return the columns of `{"columns": [...], "data": [[...], ...]}`. Raises Malformed.
+
+    names: of the columns where they are left out.
+    """
     try:
         split = _splits.decode(raw)
     except msgspec.ValidationError as exc:
         raise Malformed(f"dataframe_split is not columns and data: {exc}") from None
-    columns = [str(name) for name in split.columns]
+    columns = list(names) if split.columns is None else [str(name) for name in split.columns]
+    if len(set(columns)) != len(columns):
+        raise Malformed("dataframe_split: two columns have one name")
     if any(len(row) != len(columns) for row in split.data):
         raise Malformed(f"dataframe_split: a row of data has not {len(columns)} values, as columns")
-    return [dict(zip(columns, row, strict=True)) for row in split.data]
+    return _by_column(columns, split.data)
+
+
+def _by_column(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
+    cells = list(zip(*rows, strict=True)) if rows else [()] * len(columns)
+    return dict(zip(columns, cells, strict=True))
 
 
 def _is_matrix(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(row, list) for row in value)
 
 
-def _parsed(raw: msgspec.Raw) -> Any:
-    return msgspec.json.decode(raw)
-
-
+encode = msgspec.json.Encoder().encode
+decode = msgspec.json.Decoder().decode
 _bodies = msgspec.json.Decoder(Body)
 _splits = msgspec.json.Decoder(Split)

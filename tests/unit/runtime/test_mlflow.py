@@ -45,6 +45,7 @@ def invoke(envelope: me.Envelope, body: Any, **headers: str) -> Answered:
         pytest.param(
             {"dataframe_records": ROWS, "typo": 1, "params": {}}, id="what-mlflow-ignores"
         ),
+        pytest.param({"dataframe_split": {"data": [[1, 2], [0.5, 0]]}}, id="split-by-place"),
     ],
 )
 def test_a_frame_in_each_form(sums: me.Envelope, body: Any) -> None:
@@ -62,6 +63,9 @@ def test_a_frame_in_each_form(sums: me.Envelope, body: Any) -> None:
         pytest.param({"dataframe_split": {"columns": ["x"]}}, "columns and data", id="no-data"),
         pytest.param(
             {"dataframe_split": {"columns": ["x", "y"], "data": [[1]]}}, "2 values", id="short-row"
+        ),
+        pytest.param(
+            {"dataframe_split": {"columns": ["x", "x"], "data": [[1, 2]]}}, "one name", id="twice"
         ),
         pytest.param({"dataframe_records": [{"x": "secret"}]}, "rows[0].x: expected", id="type"),
         pytest.param({"dataframe_records": ROWS, "params": {"k": 1}}, "params", id="params"),
@@ -83,6 +87,9 @@ def test_what_does_not_fit_is_an_error_of_mlflows_form(
         pytest.param({"inputs": {"a": 3, "b": 4}}, 7, id="members"),
         pytest.param({"inputs": 3}, 5, id="the-first-parameter"),
         pytest.param({"inputs": {"a": 3}, "params": {"b": 10}}, 13, id="params-are-parameters"),
+        pytest.param({"dataframe_records": [{"a": 3, "b": 4}]}, 7, id="a-record"),
+        pytest.param({"instances": [{"a": 3, "b": 4}]}, 7, id="an-instance"),
+        pytest.param({"dataframe_split": {"columns": ["a"], "data": [[3]]}}, 5, id="split"),
     ],
 )
 def test_plain_parameters(adding: me.Envelope, body: Any, predictions: Any) -> None:
@@ -112,6 +119,27 @@ def test_a_frame_out_is_answered_as_records(home: Any) -> None:
     saved = me.save_model(name="m", model=Both(), query_function="predict", api_input=frame())
     answer = invoke(saved, {"inputs": {"x": [1.0], "y": [2.0]}})
     assert answer.json == {"predictions": [{"sum": 3.0, "x": 1.0}]}
+
+
+def test_one_column_is_a_list_of_its_values(home: Any) -> None:
+    @as_if_in_a_notebook
+    class Twice:
+        def predict(self, frame):  # type: ignore[no-untyped-def] # its example says it
+            return frame["x"] * 2
+
+    example = frame()[["x"]]
+    saved = me.save_model(name="m", model=Twice(), query_function="predict", api_input=example)
+    assert invoke(saved, {"inputs": [1, 2.5]}).json == {"predictions": [2.0, 5.0]}
+
+
+def test_rows_of_several_tensors(home: Any) -> None:
+    def dot(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> float:
+        return float(a @ b)
+
+    example = {"a": np.array([1.0, 2.0]), "b": np.array([1.0, 2.0])}
+    saved = me.save_model(name="m", query_function=as_if_in_a_notebook(dot), api_input=example)
+    body = {"instances": [{"a": 1.0, "b": 2.0}, {"a": 3.0, "b": 4.0}]}
+    assert invoke(saved, body).json == {"predictions": 14.0}
 
 
 def test_callers_share_calls_here_too(sums: me.Envelope) -> None:
