@@ -30,6 +30,7 @@ from envelope.schema.example_tables import (
     table_type,
 )
 from envelope.schema.faults import Faults
+from envelope.schema.record_classes import record_kind
 from envelope.schema.words import describe_value
 
 MOST_TOLD_APART = 10_000  # examples of a union; each is written and read once, some microseconds
@@ -131,7 +132,7 @@ def _group(value: Any) -> str:
     for kind, group in _FAMILIES:
         if isinstance(value, kind):
             return group
-    if is_dataclass(value) or hasattr(type(value), "model_fields"):
+    if record_kind(type(value)) is not None:
         return "record"
     if type(value).__module__.startswith("pyarrow") and type(value).__name__ == "Table":
         return "table"

@@ -22,7 +22,7 @@ from envelope.schema.frames import FrameCodec
 from envelope.schema.moments import show_duration, show_moment
 from envelope.schema.readers import record_members
 from envelope.schema.scalars import duration_counter, is_null, moment_counter
-from envelope.schema.words import Path, describe
+from envelope.schema.words import Entry, Path, describe
 
 if TYPE_CHECKING:
     from envelope.schema.compiler import Compiler
@@ -191,8 +191,8 @@ def _map(kind: t.MapOf, compiler: Compiler) -> Writer:
         if not isinstance(value, dict):
             return faults.add_value(path, expected, value)
         return {
-            key_writer(key, (path, str(key)), faults): inner(item, (path, str(key)), faults)
-            for key, item in value.items()
+            key_writer(key, (path, Entry(place)), faults): inner(item, (path, Entry(place)), faults)
+            for place, (key, item) in enumerate(value.items())
         }
 
     return write

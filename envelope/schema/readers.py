@@ -14,7 +14,7 @@ from envelope.schema import types as t
 from envelope.schema.constraints import breaks
 from envelope.schema.faults import BAD, Faults, Reader
 from envelope.schema.scalars import is_null
-from envelope.schema.words import Path, describe
+from envelope.schema.words import Entry, Path, describe
 
 if TYPE_CHECKING:
     from envelope.schema.compiler import Compiler
@@ -180,8 +180,8 @@ def map_reader(kind: t.MapOf, compiler: Compiler) -> Reader:
         if not isinstance(value, dict):
             return faults.add_value(path, expected, value)
         found = {}
-        for key, item in value.items():
-            at: Path = (path, str(key))
+        for place, (key, item) in enumerate(value.items()):
+            at: Path = (path, Entry(place))
             probe = Faults()
             made = read_key(key, at, probe)
             if probe.found and isinstance(key, str) and _is_integer(key):

@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
 from envelope.schema import types as t
 
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
-Path = tuple[Any, Any] | None  # a linked list of steps: (the path before it, name or index)
+MOST_OF_A_NAME = 64  # characters: what a caller names without need is not sent back at any length
+Path = tuple[Any, Any] | None  # a linked list of steps: (the path before it, name, index or entry)
+
+
+class Entry(int):
+    """The place of an entry in an object of free keys, which are data and so never shown."""
 
 
 def show_path(path: Path) -> str:
-    """Return a path as people write it: `rows[3].age`, `x[2][0]`, `rows[0]["first name"]`."""
+    """Return a path as people write it: `rows[3].age`, `rows[0]["first name"]`, `x[entry 2]`."""
     steps: list[str] = []
     while path is not None:
         path, step = path
-        if isinstance(step, int):
+        if isinstance(step, Entry):
+            steps.append(f"[entry {step}]")
+        elif isinstance(step, int):
             steps.append(f"[{step}]")
-        elif _IDENTIFIER.fullmatch(step):
-            steps.append(f".{step}")
         else:
-            steps.append(f'["{step}"]')
+            steps.append(_show_name(step))
     return "".join(reversed(steps)).removeprefix(".")
+
+
+def _show_name(name: str) -> str:
+    if len(name) > MOST_OF_A_NAME:
+        name = name[:MOST_OF_A_NAME] + "..."
+    if _IDENTIFIER.fullmatch(name):
+        return f".{name}"
+    name = name.encode("utf-8", "replace").decode()  # half a surrogate pair
+    return f"[{json.dumps(name, ensure_ascii=False)}]"
 
 
 def describe(kind: t.Type) -> str:

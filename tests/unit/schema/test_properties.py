@@ -185,3 +185,69 @@ def test_vectors_survive(values: list[Any]) -> None:
     found = checker.read_json(body).arguments()["x"]
     assert np.array_equal(found, array, equal_nan=True)
     assert np.array_equal(np.signbit(found), np.signbit(array)) or np.isnan(array).any()
+
+
+SECRET = "s3cret"
+SECRETS = st.recursive(
+    st.sampled_from([SECRET, f"{SECRET}\ud800", [SECRET], {"a": SECRET}]) | JSON,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.just("a"), inner, max_size=1),
+    max_leaves=5,
+)
+
+
+@quick
+@given(TYPED, SECRETS)
+def test_no_fault_holds_what_was_sent(typed: Typed, value: Any) -> None:
+    kind = t.Constrained(typed[0], max_length=1) if isinstance(typed[0], t.Text) else typed[0]
+    for wanted in (kind, t.MapOf(t.Uuid(), kind), t.ListOf(kind)):
+        checker = compile_checker(schema_of(wanted), extra_columns="ignore")
+        for send in (
+            lambda checker=checker: checker.read_json(json.dumps({"x": value}).encode()),
+            lambda checker=checker: checker.read_arguments((value,), {}),
+            lambda checker=checker: checker.write_json(value),
+        ):
+            try:
+                send()
+            except SchemaError as exc:
+                assert SECRET not in str(exc)
+                assert 0 < len(exc.faults) <= 100
+                msgspec.json.encode([fault.path for fault in exc.faults])
+
+
+@quick
+@given(st.lists(st.dictionaries(st.sampled_from(list(CELLS)), SECRETS, max_size=9), max_size=5))
+def test_no_fault_of_a_frame_holds_what_was_sent(rows: list[dict[str, Any]]) -> None:
+    checker = compile_checker(infer_function(_one, name="one", api_input=EXAMPLE))
+    columns = {name: [row.get(name) for row in rows] for name in CELLS}
+    for body in (rows, columns, *rows):
+        try:
+            checker.read_json(json.dumps(body).encode())
+        except SchemaError as exc:
+            assert SECRET not in str(exc)
+
+
+@given(st.text(max_size=100), st.binary(max_size=20))
+def test_no_fault_of_csv_holds_what_was_sent(text: str, tail: bytes) -> None:
+    checker = compile_checker(infer_function(_one, name="one", api_input=EXAMPLE))
+    head = ",".join(CELLS).encode()
+    field = text.replace('"', "").encode("utf-8", "replace")
+    body = head + b'\r\n"' + SECRET.encode() + field + b'"' + b",1" * (len(CELLS) - 1) + tail
+    with pytest.raises(SchemaError) as caught:
+        checker.read_csv(body)
+    assert SECRET not in str(caught.value)
+
+
+def test_a_member_that_nobody_knows_is_named_briefly() -> None:
+    checker = compile_checker(schema_of(t.Integer()))
+    body = json.dumps({"x": 1, "\ud800": 1, "k" * 10_000: 1, 'a"b': 1}).encode()
+    with pytest.raises(SchemaError) as caught:
+        checker.read_json(body)
+    paths = [fault.path for fault in caught.value.faults]
+    assert paths == ['["?"]', f'["{"k" * 64}..."]', r'["a\"b"]']
+
+
+def test_entries_are_named_by_place() -> None:
+    checker = compile_checker(schema_of(t.MapOf(t.Text(), t.Integer())))
+    with pytest.raises(SchemaError) as caught:
+        checker.read_json(b'{"x": {"ann@example.com": 1, "bob@example.com": "b"}}')
+    assert [str(fault) for fault in caught.value.faults] == ["x[entry 1]: expected int, got str"]

@@ -411,7 +411,9 @@ def test_accepted(kind: t.Type, body: str, expected: Any) -> None:
             hint(tuple[int, int]), "[1]", "x", "tuple[int, int]", "list of 1", id="short-tuple"
         ),
         pytest.param(hint(tuple[int, int]), '[1, "a"]', "x[1]", "int", "str", id="tuple-item"),
-        pytest.param(hint(dict[str, int]), '{"a b": null}', 'x["a b"]', "int", "null", id="value"),
+        pytest.param(
+            hint(dict[str, int]), '{"a b": null}', "x[entry 0]", "int", "null", id="value"
+        ),
         pytest.param(hint(dict[int, int]), '{"a": 1}', "x", "keys of int", "str", id="key"),
         pytest.param(
             hint(dict[int, int]),
