@@ -230,7 +230,10 @@ def timestamp_reader(kind: t.Timestamp) -> Reader:
         if kind.pandas:
             moment = pd.Timestamp(np.datetime64(counted, kind.unit))
             return moment if zone is None else moment.tz_localize("UTC").tz_convert(kind.zone)
-        return to_datetime(counted, kind.unit, zone)
+        try:  # an offset may lead out of the last year
+            return to_datetime(counted, kind.unit, zone)
+        except Unfit as exc:
+            return faults.add(path, describe(kind), str(exc))
 
     return read
 

@@ -197,7 +197,9 @@ def test_written(kind: t.Type, output: Any, expected: str) -> None:
         pytest.param(hint(list[int]), 3, "body: expected list[int], got int", id="no-list"),
         pytest.param(hint(tuple[int, int]), (1,), "got tuple of 1", id="short-tuple"),
         pytest.param(hint(dict[str, int]), [], "got list", id="no-dict"),
-        pytest.param(hint(dict[str, int]), {"a": "b"}, "a: expected int, got str", id="value"),
+        pytest.param(
+            hint(dict[str, int]), {"a": "b"}, "[entry 0]: expected int, got str", id="value"
+        ),
         pytest.param(hint(Point), {"x": 1}, "when: expected date, got nothing", id="field"),
         pytest.param(hint(Point), 3, "body: expected Point, got int", id="no-record"),
         pytest.param(

@@ -22,7 +22,7 @@ import pytest
 import scipy.sparse
 
 from envelope.errors import SchemaError
-from envelope.schema import compile_checker
+from envelope.schema import compile_checker, infer_function
 from envelope.schema import types as t
 from envelope.schema.examples import type_of_examples
 from envelope.schema.hints import type_of_hint
@@ -171,6 +171,21 @@ SMALL = hint(Annotated[int, annotated_types.Interval(ge=0, lt=10)])
         ),
         pytest.param(t.Decimal(), '"1.10"', D("1.10"), id="decimal"),
         pytest.param(t.Decimal(), "1.5", D("1.5"), id="number-for-decimal"),
+        pytest.param(t.Decimal(), "2", D(2), id="int-for-decimal"),
+        pytest.param(
+            t.Timestamp(zone="UTC+05:30"),
+            '"2024-07-01T12:00:00Z"',
+            datetime.datetime(
+                2024, 7, 1, 17, 30, tzinfo=datetime.timezone(datetime.timedelta(minutes=330))
+            ),
+            id="fixed-offset",
+        ),
+        pytest.param(
+            t.Timestamp("ns", zone="any", pandas=True),
+            '"2024-07-01T12:00:00.000000001Z"',
+            pd.Timestamp("2024-07-01T12:00:00.000000001Z"),
+            id="any-pandas",
+        ),
         pytest.param(t.Decimal(5, 2), '"123.45"', D("123.45"), id="decimal-that-fits"),
         pytest.param(t.Uuid(), f'"{uuid.UUID(int=7)}"', uuid.UUID(int=7), id="uuid"),
         pytest.param(hint(Literal["a", 1]), "1", 1, id="literal"),
@@ -322,6 +337,42 @@ def test_accepted(kind: t.Type, body: str, expected: Any) -> None:
         pytest.param(t.Date(), '"20240229"', "x", "date", "str", id="compact-date"),
         pytest.param(t.Time(), '"25:00"', "x", "time", "str that is no time", id="25-o'clock"),
         pytest.param(t.Time("s"), '"01:00:00.5"', "x", "time[s]", "time finer than s", id="time-s"),
+        pytest.param(t.Time(), '"25:00:00"', "x", "time", "str that is no time", id="time-25"),
+        pytest.param(t.Time(), "1", "x", "time", "int", id="int-for-time"),
+        pytest.param(t.Uuid(), "1", "x", "uuid", "int", id="int-for-uuid"),
+        pytest.param(t.Decimal(), "true", "x", "decimal", "bool", id="bool-for-decimal"),
+        pytest.param(t.Duration(), "1", "x", "duration", "int", id="int-for-duration"),
+        pytest.param(t.Timestamp(zone="any"), "1", "x", "timestamp", "int", id="int-for-any"),
+        pytest.param(
+            t.Timestamp(zone="UTC"),
+            '"9999-12-31T23:59:59-12:00"',
+            "x",
+            "timestamp[us, UTC]",
+            "timestamp outside the years 1 to 9999",
+            id="offset-beyond-the-last-year",
+        ),
+        pytest.param(
+            t.Duration("s"),
+            '"P2000000000D"',
+            "x",
+            "duration",
+            "duration beyond its range",
+            id="long",
+        ),
+        pytest.param(
+            t.Float(16), "70000", "x", "float16", "int that a float would round", id="half-range"
+        ),
+        pytest.param(
+            example(np.array(["a"])), '["a\\u0000"]', "x[0]", "str", CUT, id="nul-at-the-end"
+        ),
+        pytest.param(
+            hint(Annotated[int, pydantic.Field(multiple_of=3)]),
+            "4",
+            "x",
+            "int a multiple of 3",
+            "a value outside of that",
+            id="multiple-of",
+        ),
         pytest.param(
             t.Timestamp(),
             '"2024-01-01T00:00:00Z"',
@@ -395,7 +446,7 @@ def test_accepted(kind: t.Type, body: str, expected: Any) -> None:
             "x",
             "float a multiple of 0.5",
             "a value outside of that",
-            id="multiple",
+            id="multiple-of",
         ),
         pytest.param(hint(list[int]), '[1, "a"]', "x[1]", "int", "str", id="item"),
         pytest.param(hint(list[int]), "{}", "x", "list[int]", "object", id="object-for-list"),
@@ -598,3 +649,91 @@ def test_infinity_is_taken_and_not_written_as_json() -> None:
     assert checker.read_arguments((math.inf,), {}).arguments() == {"x": math.inf}
     with pytest.raises(SchemaError, match="infinity, which JSON cannot hold"):
         checker.write_json(math.inf)
+
+
+SPARSE = "sparse float64 matrix of n x 2"
+MATRIX = example(scipy.sparse.csr_matrix(np.eye(2)))
+
+
+@pytest.mark.parametrize(
+    "value, faults",
+    [
+        pytest.param(
+            scipy.sparse.csr_matrix(np.eye(3)),
+            [f"x: expected {SPARSE}, got sparse matrix of another shape or dtype"],
+            id="wider",
+        ),
+        pytest.param([1.0], [f"x: expected {SPARSE}, got list"], id="list"),
+        pytest.param(
+            {"shape": [1, 2], "row": [0.5], "column": [0], "more": 1},
+            [
+                "x.row[0]: expected int64, got float",
+                "x.value: expected list, got nothing",
+                "x.more: expected no such member, got a value",
+            ],
+            id="members",
+        ),
+    ],
+)
+def test_sparse_matrices_refused(value: Any, faults: list[str]) -> None:
+    with pytest.raises(SchemaError) as caught:
+        checker_of(MATRIX).read_arguments((value,), {})
+    assert [str(fault) for fault in caught.value.faults] == faults
+
+
+def test_sparse_matrix_of_another_format_is_converted() -> None:
+    given = scipy.sparse.coo_matrix(np.eye(2))
+    found = checker_of(MATRIX).read_arguments((given,), {}).arguments()["x"]
+    assert found.format == "csr"
+    np.testing.assert_array_equal(found.toarray(), given.toarray())
+
+
+MANY = pd.DataFrame({"at": pd.to_datetime(["2024-02-29T01:02:03"] * 20).as_unit("s")})
+
+
+def test_many_moments_are_read_at_once_and_the_wrong_one_is_named() -> None:
+    schema = infer_function(lambda df: 1, name="f", api_input=MANY)
+    checker = compile_checker(schema)
+    rows = [{"at": "2024-02-29T01:02:03"} for _ in range(20)]
+    found = checker.read_json(json.dumps(rows).encode()).arguments()["df"]
+    pd.testing.assert_frame_equal(found, MANY)
+    rows[7]["at"] = "2024-02-30T01:02:03"
+    with pytest.raises(SchemaError) as caught:
+        checker.read_json(json.dumps(rows).encode())
+    assert [str(fault) for fault in caught.value.faults] == [
+        "rows[7].at: expected timestamp[s], got str that is no date"
+    ]
+
+
+@pytest.mark.parametrize(
+    "change, faults",
+    [
+        pytest.param({"c0": "x"}, ["rows[0].c0: expected int64, got str"], id="type"),
+        pytest.param(
+            {"c0": 2**63}, ["rows[0].c0: expected int64, got int beyond its range"], id="range"
+        ),
+        pytest.param(
+            {"more": 1}, ["rows[0].more: expected no such column, got a value"], id="extra"
+        ),
+        pytest.param({"c0": None}, ["rows[0].c0: expected int64, got null"], id="null"),
+    ],
+)
+def test_wide_frames_name_their_faults(change: dict[str, Any], faults: list[str]) -> None:
+    frame = pd.DataFrame(np.zeros((1, 400), np.int64), columns=[f"c{n}" for n in range(400)])
+    checker = compile_checker(infer_function(lambda df: 1, name="f", api_input=frame))
+    row = {name: 0 for name in frame.columns}
+    pd.testing.assert_frame_equal(
+        checker.read_json(json.dumps([row]).encode()).arguments()["df"], frame
+    )
+    assert checker.read_json(b"[]").n_rows == 0
+    for body, wanted in (
+        ([{**row, **change}], faults),
+        (["x"], ["rows[0]: expected row object, got str"]),
+    ):
+        with pytest.raises(SchemaError) as caught:
+            checker.read_json(json.dumps(body).encode())
+        assert [str(fault) for fault in caught.value.faults] == wanted
+    with pytest.raises(SchemaError, match="c399: expected int64, got nothing"):
+        checker.read_json(json.dumps([{k: v for k, v in row.items() if k != "c399"}]).encode())
+    with pytest.raises(SchemaError, match="malformed JSON"):
+        checker.read_json(b"[{")
