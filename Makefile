@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 export ENVELOPE_HOME ?= $(CURDIR)/.demo
 unexport PYTHONDONTWRITEBYTECODE  # every process of a cluster imports the same gigabyte
 
-.PHONY: install demo down check format test test-unit coverage bench constraints clean
+.PHONY: install demo down check format test test-unit test-frameworks coverage bench constraints clean
 
 install: $(VENV)/.installed
 
@@ -20,6 +20,9 @@ demo: install          ## train, save, deploy by a tag, hot swap under load, bat
 
 down: install          ## stop what `make demo` started
 	@$(BIN)/envelope down
+
+test-frameworks: install ## each framework in an environment of its own; downloads gigabytes
+	$(BIN)/pytest tests/frameworks
 
 check: install         ## format, lint, types, import direction, the built wheel
 	$(BIN)/ruff format --check .

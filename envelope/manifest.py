@@ -26,12 +26,24 @@ class Blob(msgspec.Struct, frozen=True, kw_only=True):
     size_bytes: int
 
 
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """An object inside a model that is written in its library's own format: `artifacts/native.py`.
+
+    blobs: among the artifact's; each is a file as the library writes it.
+    """
+
+    codec: str
+    type: str
+    blobs: tuple[Blob, ...]
+
+
 class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     """A Python object as bytes. codec: a name in `envelope.artifacts`. type: its class, to read."""
 
     codec: str
     blobs: tuple[Blob, ...]
     type: str
+    parts: tuple[Part, ...] = ()
 
 
 class Package(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,13 +12,14 @@ from typing import Any
 
 import cloudpickle
 
+from envelope.artifacts.native import Builder, Codec, find_codec, name_of
 from envelope.artifacts.unpicklable import find_culprit
 from envelope.errors import DependencyError, EnvelopeError, SerializationError
-from envelope.manifest import Artifact, Blob
+from envelope.manifest import Artifact, Blob, Part
 from envelope.store import Store
 
-NAME = "cloudpickle"
-WITH_BUFFERS = "cloudpickle-buffers"  # a name of its own: readers of the first would fail obscurely
+# Written in manifests: never reused. The second is another because readers of the first fail on it.
+NAMES = ALONE, WITH_BUFFERS = "cloudpickle", "cloudpickle-buffers"
 PROTOCOL = 5  # fixed: every Python we support reads it, and equal models get equal bytes
 # What is smaller stays in the pickle, where it is copied once on its way: under 1 % of a 2 GB
 # model. At most 64 blobs a gigabyte, each a request to an object store.
@@ -32,11 +33,33 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no
         super().__init__(file, protocol=PROTOCOL, buffer_callback=self._write_buffer)
         self._store = store
         self._see = see
+        self._codecs: dict[type, Codec | None] = {}
+        self._parts: list[tuple[str, str, list[Blob]]] = []
+        self._part_of: dict[int, list[Blob]] = {}  # by the identity of a file's buffer
         self.buffers: list[Blob] = []
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        return tuple(
+            Part(codec=codec, type=kind, blobs=tuple(blobs))
+            for codec, kind, blobs in self._parts
+            if blobs
+        )
 
     def reducer_override(self, obj: Any) -> Any:
         self._see(obj)
-        return super().reducer_override(obj)
+        kind = type(obj)
+        if kind not in self._codecs:
+            self._codecs[kind] = find_codec(kind)
+        codec = self._codecs[kind]
+        parts = codec.take_apart(obj) if codec else None
+        if codec is None or parts is None:
+            return super().reducer_override(obj)
+        files = [pickle.PickleBuffer(file) for file in parts.files]
+        blobs: list[Blob] = []
+        self._part_of.update((id(file), blobs) for file in files)
+        self._parts.append((codec.NAME, name_of(kind), blobs))
+        return Builder(codec.NAME), (parts.state, *files)
 
     def _write_buffer(self, buffer: pickle.PickleBuffer) -> bool:
         """Write a big buffer at once, so that none waits in memory. True: it stays in the pickle.
@@ -44,9 +67,13 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no
         Should the pickling fail later, the blob stays in the store, where nothing refers to it.
         """
         data = buffer.raw()
-        if data.nbytes < BIG_BYTES:
+        part = self._part_of.get(id(buffer))
+        if part is None and data.nbytes < BIG_BYTES:
             return True
-        self.buffers.append(self._store.put_blob(data))
+        blob = self._store.put_blob(data)
+        self.buffers.append(blob)
+        if part is not None:
+            part.append(blob)
         return False
 
 
@@ -62,11 +89,11 @@ def encode(
         raise
     except Exception as exc:  # whatever the object's own __reduce__ and __getstate__ raise
         raise _explain(obj, what, exc) from exc
-    kind = type(obj)
     return Artifact(
-        codec=WITH_BUFFERS if pickler.buffers else NAME,
+        codec=WITH_BUFFERS if pickler.buffers else ALONE,
         blobs=(file.blob, *pickler.buffers),
-        type=f"{kind.__module__}.{kind.__qualname__}",
+        type=name_of(type(obj)),
+        parts=pickler.parts,
     )
 
 
@@ -84,6 +111,8 @@ def decode(artifact: Artifact, store: Store) -> Any:
     with store.open_blob(stream) as file:
         try:
             return pickle.load(file, buffers=buffers)
+        except EnvelopeError:
+            raise
         except Exception as exc:  # whatever the code that the bytes name raises
             raise DependencyError(
                 f"the {artifact.type} cannot be constructed here: {type(exc).__name__}: {exc}; "

@@ -11,6 +11,8 @@ from typing import Any
 
 import cloudpickle
 
+from envelope.artifacts.native import find_codec
+
 DEADLINE_S = 10.0  # a search through gigabytes ends with the deepest place known by then
 MAX_DEPTH = 50
 
@@ -22,6 +24,13 @@ class Culprit:
     path: str
     type: str
     reason: str
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
+    """Passes over what a codec writes, which a pickle alone may not be able to."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        return (bool, ()) if find_codec(type(obj)) else super().reducer_override(obj)
 
 
 class _Nowhere:
@@ -55,7 +64,7 @@ def find_culprit(obj: Any, name: str) -> Culprit:
 
 def _failure(obj: Any) -> str | None:
     try:
-        cloudpickle.Pickler(_Nowhere(), protocol=5).dump(obj)
+        _Pickler(_Nowhere(), protocol=5).dump(obj)
     except Exception as exc:  # anything may be raised by the object's own hooks
         return str(exc) or type(exc).__name__
     return None

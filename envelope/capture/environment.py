@@ -57,8 +57,11 @@ NOT_NEEDED = {
 }
 
 _PICKLE = "the pickled model"
-# Names that pickles and code use and that no distribution holds.
-_BUILT_IN = sys.stdlib_module_names | {"__main__", "__mp_main__", "__builtin__", "copy_reg"}
+# Names that pickles and code use and that no distribution holds. pybind11 makes the last one in
+# memory, for the base class of all its classes.
+_BUILT_IN = sys.stdlib_module_names | {
+    *("__main__", "__mp_main__", "__builtin__", "copy_reg", "pybind11_builtins"),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -206,6 +206,10 @@ def test_optional_and_guessed_imports_may_be_absent():
     assert "scipy" in locked([], query)
 
 
+def test_the_base_class_of_pybind11_is_in_no_distribution():
+    assert locked(["pybind11_builtins"], None) == {}
+
+
 def test_a_lazy_import_that_is_not_installed_is_an_error():
     def query(x):
         import no_such_module_at_all
