@@ -108,7 +108,8 @@ def verify(
     sums (1e-9 for float64, 1e-5 for float32), 0: not at all. Must be stated for a function that
     answered differently every time when it was saved.
     Raises ProofError, which is recorded too: what failed here last is not proved here. Raises
-    DependencyError for another Python minor, StorageError: nothing was tried, nothing is recorded.
+    StorageError, and DependencyError for another Python minor or a machine that cannot build:
+    nothing was tried then, and nothing is recorded.
     """
     if tolerance is not None and not (math.isfinite(tolerance) and tolerance >= 0):
         raise ConfigError(f"tolerance is {tolerance}; give a relative difference, as in 0.001")
@@ -214,11 +215,16 @@ def _build(manifest: Manifest, place: Workplace) -> tuple[EnvironmentSpec, Path]
     root = place.environments_dir
     try:
         spec = proof_spec(manifest)
-        if not is_ready(root.absolute() / spec.key):
-            place.tell(f"building environment {spec.key} ({len(spec.packages)} locked packages)")
+    except DependencyError as exc:  # the lock and model-envelope cannot go together
+        raise ProofError(str(exc), envelope_id=manifest.id, step="build") from exc
+    if not is_ready(root.absolute() / spec.key):
+        place.tell(f"building environment {spec.key} ({len(spec.packages)} locked packages)")
+    try:
         wheel = repack_wheel(OWN_DISTRIBUTION, root / ".wheels")
         return spec, build_environment(spec, root, wheel=wheel, log=_without_packages(place.tell))
     except EnvironmentBuildError as exc:
+        if not exc.output:  # uv was not reached: a full disk, say, which is not the envelope's
+            raise
         raise ProofError(
             f"{exc.summary}; look at what the resolver says, at the indexes that pip is set to "
             "here, and save the model again with packages that can be installed",
@@ -226,8 +232,6 @@ def _build(manifest: Manifest, place: Workplace) -> tuple[EnvironmentSpec, Path]
             step="build",
             output=exc.output,
         ) from exc
-    except DependencyError as exc:
-        raise ProofError(str(exc), envelope_id=manifest.id, step="build") from exc
 
 
 def _without_packages(tell: Tell) -> Tell:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from envelope.capture.installed import OWN_PACKAGES, InstalledDistribution, installed, path_of
 from envelope.capture.modules import ModuleSource
-from envelope.errors import DependencyError
+from envelope.errors import DependencyError, EnvironmentBuildError
 
 _MTIME = (1980, 1, 1, 0, 0, 0)  # the zip format's zero: equal files make equal wheels
 # What an installer wrote, as opposed to what the wheel held.
@@ -28,7 +28,8 @@ def repack_wheel(distribution: str, target: Path) -> Path:
     Of an editable install of ours, the packages are taken from the checkout (what a build adds
     from outside them, no node needs). Equal content gives
     the same file, `target/<hash of the content>/<name>-<version>-<tag>.whl`, which is made once.
-    Raises DependencyError when it is not installed, or what it holds cannot be told.
+    Raises DependencyError when it is not installed, or what it holds cannot be told;
+    EnvironmentBuildError when it cannot be written.
     """
     found = installed().get(distribution)
     if found is None:
@@ -37,11 +38,17 @@ def repack_wheel(distribution: str, target: Path) -> Path:
     info = f"{_escaped(found.name)}-{found.version}.dist-info"
     name = f"{_escaped(found.name)}-{found.version}-{_tag(files[f'{info}/WHEEL'])}.whl"
     path = target / _hash_of(files)[:16] / name
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        partial.write_bytes(_zip(files, info))
-        partial.replace(path)
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_suffix(f".{os.getpid()}.partial")
+            partial.write_bytes(_zip(files, info))
+            partial.replace(path)
+    except OSError as exc:
+        raise EnvironmentBuildError(
+            f"the wheel {name} cannot be written to {target}: {exc.strerror or exc}; free disk "
+            "space, or set ENVELOPE_ENVIRONMENTS to a folder that can be written"
+        ) from exc
     return path
 
 

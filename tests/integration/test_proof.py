@@ -16,7 +16,7 @@ import envelope as me
 from envelope import proof as proving
 from envelope.cli import main, make_group
 from envelope.connection import connect
-from envelope.errors import ConfigError, DependencyError
+from envelope.errors import ConfigError, DependencyError, EnvironmentBuildError
 from envelope.proof import ProofError
 from envelope.replay import Replay
 
@@ -250,5 +250,16 @@ def test_another_python_is_refused_and_nothing_is_recorded(
     envelope = save()
     monkeypatch.setattr("platform.python_version", lambda: "2.7.18")
     with pytest.raises(DependencyError, match=r"this node runs Python 2\.7\.18"):
+        envelope.verify()
+    assert envelope.proofs() == []
+
+
+def test_a_machine_that_cannot_build_says_nothing_of_the_envelope(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a file").write_text("")
+    monkeypatch.setenv("ENVELOPE_ENVIRONMENTS", str(tmp_path / "a file"))
+    envelope = save()
+    with pytest.raises(EnvironmentBuildError, match="set ENVELOPE_ENVIRONMENTS to a folder"):
         envelope.verify()
     assert envelope.proofs() == []
