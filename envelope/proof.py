@@ -150,7 +150,7 @@ def prove(store: Store, row: EnvelopeRow, place: Workplace, tolerance: float | N
     with tempfile.TemporaryDirectory(prefix="envelope-proof-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         task = Task(
-            store_url=_within_reach(store, row, folder, place.tell),
+            store_url=_within_reach(store, row, folder),
             envelope_id=row.id,
             manifest_sha256=row.manifest_sha256,
             function_hashes=dict(row.functions),
@@ -239,11 +239,10 @@ def _without_packages(tell: Tell) -> Tell:
     return lambda line: None if line.startswith((" ", "Using ")) else tell(f"uv: {line}")
 
 
-def _within_reach(store: Store, row: EnvelopeRow, folder: Path, tell: Tell) -> str:
+def _within_reach(store: Store, row: EnvelopeRow, folder: Path) -> str:
     """Return a store that needs no credentials, which the proving process has not."""
     if store.folder.is_local:
         return store.url
-    tell(f"fetching its bytes from {store.url}")
     near = Store(str(folder / "store"))
     try:
         copy_envelope(

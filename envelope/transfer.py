@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterable, Mapping
 
 from envelope.errors import EnvelopeError
 from envelope.manifest import Blob, Function, Manifest, sha256_of
 from envelope.store import CHUNK_BYTES, Store, function_path, manifest_path
+
+ANNOUNCED_BYTES = 200 << 20  # what takes longer than a second is told
 
 
 def blobs_of(manifest: Manifest, functions: Iterable[Function]) -> list[Blob]:
@@ -41,7 +44,10 @@ def copy_envelope(
     records[manifest_path(envelope_id)] = manifest_sha256
     for path, sha256 in records.items():
         _refuse_another(target, path, sha256)
-    for blob in blobs_of(manifest, functions):
+    blobs = blobs_of(manifest, functions)
+    if (size_bytes := sum(blob.size_bytes for blob in blobs)) > ANNOUNCED_BYTES:
+        print(f"copying envelope {envelope_id}: {size_bytes / 1e6:,.0f} MB", file=sys.stderr)
+    for blob in blobs:
         with source.open_blob(blob) as plain, target.write_blob() as packed:
             shutil.copyfileobj(plain, packed, CHUNK_BYTES)
     for path, sha256 in records.items():

@@ -127,6 +127,14 @@ def test_a_registry_that_shares_the_store_takes_it(
     assert next(me.find()).query(1.0) == 2.0
 
 
+def test_a_long_copy_is_announced(
+    exported: Path, move: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("envelope.transfer.ANNOUNCED_BYTES", 10)
+    move()
+    assert run("import", exported).stderr.startswith("copying envelope 01")
+
+
 def rewritten(path: Path, change: Callable[[dict[str, bytes]], None], **options: Any) -> Path:
     """A file like this one, with other content."""
     with zipfile.ZipFile(path) as archive:
