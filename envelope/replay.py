@@ -66,8 +66,7 @@ def replay(function: LoadedFunction, checker: Checker, *, rtol: float | None = N
     """
     sample = function.sample
     if sample is None:
-        why = function.function.no_sample_reason or "no sample was kept"
-        return Replay(outcome="not applicable", reason=f"nothing to replay: {why}")
+        return Replay(outcome="not applicable", reason=function.function.no_sample_reason or "")
     if rtol is None and function.function.is_deterministic is False:
         return Replay(
             outcome="not applicable", reason="it answered differently every time when it was saved"
@@ -139,7 +138,7 @@ def in_words(found: Replay) -> str:
                 f"{found.max_absolute:.2g} absolute, {found.max_difference:.2g} relative"
             )
         case "not applicable":
-            return f"not applicable: {found.reason}"
+            return f"not applicable: nothing to replay: {found.reason or 'no sample was kept'}"
 
 
 def _pairs(old: Any, new: Any, path: str, place: str) -> Iterator[tuple[str, str, Any, Any]]:
