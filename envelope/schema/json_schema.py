@@ -341,7 +341,10 @@ _SIMPLE: dict[type, Schema] = {
     t.Bytes: {"type": "string", "contentEncoding": "base64", "pattern": _BASE64},
     t.Date: {"type": "string", "format": "date"},
     t.Uuid: {"type": "string", "format": "uuid"},
-    t.Anything: {"description": "any JSON value"},
+    t.Anything: {
+        "type": ["null", "boolean", "number", "string", "array", "object"],
+        "description": "any JSON value",
+    },
 }
 
 _COMPOSED: dict[type, Callable[[_Writer, Any], Schema]] = {

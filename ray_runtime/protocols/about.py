@@ -11,8 +11,9 @@ from envelope.load import LoadedFunction
 from envelope.schema import json_schemas
 from ray_runtime.lanes import Lane
 from ray_runtime.live import Live, describe_replay
-from ray_runtime.protocols import docs, openapi
+from ray_runtime.protocols import docs
 from ray_runtime.protocols.http import Route, document
+from ray_runtime.protocols.operations import document_operation
 
 
 def routes(live: Live) -> list[Route]:
@@ -21,14 +22,20 @@ def routes(live: Live) -> list[Route]:
     index = msgspec.json.encode(describe(live))
     info = msgspec.json.encode(model_info(live), enc_hook=_encode_odd)
     return [
-        document(base, index, operation=openapi.document_operation("What this deployment is")),
+        document(
+            base,
+            index,
+            operation=document_operation("index", "What this deployment is", describe(live)),
+        ),
         document(f"{base}/", index),
         document(
             f"{base}/v0/model_info",
             info,
-            operation=openapi.document_operation("The live envelope: all but its bytes"),
+            operation=document_operation(
+                "model_info", "The live envelope: all but its bytes", msgspec.json.decode(info)
+            ),
         ),
-        *docs.routes(live.options.deployment),
+        *docs.routes(live),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Swagger UI from the `fastapi-swagger` package, served by the replica itself: no CDN.
+"""The deployment's page, and Swagger UI from the `fastapi-swagger` package beside it: no CDN.
 
 That package follows Swagger UI's releases and needs nothing that Serve does not bring along; only
 its files are used, so it is never imported.
@@ -11,47 +11,56 @@ import importlib.util
 from pathlib import Path
 
 from envelope.errors import DependencyError
+from ray_runtime.live import Live
+from ray_runtime.protocols import page
 from ray_runtime.protocols.http import Answer, Header, Request, Route, document
 
 PACKAGE = "fastapi_swagger"
+HTML = b"text/html; charset=utf-8"
+SCRIPT = b"text/javascript; charset=utf-8"
+CSS = b"text/css; charset=utf-8"
 ASSETS = {
-    "swagger-ui-bundle.js": b"text/javascript; charset=utf-8",
-    "swagger-ui.css": b"text/css; charset=utf-8",
+    "swagger-ui-bundle.js": SCRIPT,
+    "swagger-ui.css": CSS,
     "favicon-32x32.png": b"image/png",
 }
 CACHED: Header = (b"cache-control", b"public, max-age=86400")
 
 # Paths are relative to the page, so that it also works behind a proxy that adds a prefix.
-PAGE = """<!doctype html>
+SWAGGER = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{deployment}</title>
-<link rel="icon" href="docs/favicon-32x32.png">
-<link rel="stylesheet" href="docs/swagger-ui.css">
+<link rel="icon" href="favicon-32x32.png">
+<link rel="stylesheet" href="swagger-ui.css">
 </head>
 <body>
 <div id="swagger-ui"></div>
-<script src="docs/swagger-ui-bundle.js"></script>
-<script src="docs/start.js"></script>
+<script src="swagger-ui-bundle.js"></script>
+<script src="start.js"></script>
 </body>
 </html>
 """
 START = b"""window.ui = SwaggerUIBundle({
-  url: "openapi.json", dom_id: "#swagger-ui", deepLinking: true, tryItOutEnabled: true,
+  url: "../openapi.json", dom_id: "#swagger-ui", deepLinking: true, tryItOutEnabled: true,
   displayRequestDuration: true, validatorUrl: null, defaultModelsExpandDepth: 0
 });
 """
 
 
-def routes(deployment: str) -> list[Route]:
-    """Return the docs page and its files."""
+def routes(live: Live) -> list[Route]:
+    """Return the docs page, Swagger UI, and their files."""
+    deployment = live.options.deployment
     base = f"/{deployment}/docs"
     folder = asset_folder()
     return [
-        document(base, PAGE.format(deployment=deployment).encode(), b"text/html; charset=utf-8"),
-        document(f"{base}/start.js", START, b"text/javascript; charset=utf-8"),
+        document(base, page.render(live), HTML),
+        document(f"{base}/page.css", page.CSS, CSS),
+        document(f"{base}/page.js", page.JS, SCRIPT),
+        document(f"{base}/api", SWAGGER.format(deployment=deployment).encode(), HTML),
+        document(f"{base}/start.js", START, SCRIPT),
         *(_file(f"{base}/{name}", folder / name, media) for name, media in ASSETS.items()),
     ]
 

@@ -21,6 +21,7 @@ from ray_runtime.live import Live
 from ray_runtime.protocols.formats import CSV, JSON
 from ray_runtime.protocols.http import Answer, Request, Route, document
 from ray_runtime.protocols.media import choose_reader, choose_writer
+from ray_runtime.protocols.operations import invocations_operation, text_operation
 from ray_runtime.protocols.problem import Malformed, Problem
 
 if TYPE_CHECKING:
@@ -72,12 +73,18 @@ def routes(live: Live) -> list[Route]:
             method="POST",
             path=f"{base}/invocations",
             handler=invocations,
+            operation=invocations_operation(live),
             write_problem=write_problem,
         ),
-        document(f"{base}/ping", b"\n", TEXT),
-        document(f"{base}/health", b"\n", TEXT),
-        document(f"{base}/version", live.envelope.manifest.id.encode(), TEXT),
+        _document(f"{base}/ping", b"\n", "Whether the server is there"),
+        _document(f"{base}/health", b"\n", "Whether the server is healthy"),
+        _document(f"{base}/version", live.envelope.manifest.id.encode(), "The envelope's id"),
     ]
+
+
+def _document(path: str, body: bytes, summary: str) -> Route:
+    operation = text_operation(path.rpartition("/")[2], summary, "MLflow")
+    return document(path, body, TEXT, operation=operation)
 
 
 def write_problem(found: Problem) -> Answer:

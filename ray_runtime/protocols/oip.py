@@ -23,6 +23,7 @@ from ray_runtime.protocols.http import JSON, Answer, Handler, Request, Route, do
 from ray_runtime.protocols.media import KNOWN_HEADERS, choose_reader
 from ray_runtime.protocols.oip_inputs import READABLE, Reader, read_accept
 from ray_runtime.protocols.oip_outputs import LENGTH_HEADER, OUTPUT, Writer, output_names
+from ray_runtime.protocols.operations import document_operation, infer_operation
 from ray_runtime.protocols.problem import Problem
 from ray_runtime.protocols.tensors import datatype_of
 
@@ -36,28 +37,42 @@ def routes(live: Live) -> list[Route]:
     """Return the routes of a server with one model."""
     base, model = f"/{live.options.deployment}/v2", live.options.deployment
     version = live.envelope.manifest.id
-    ready = msgspec.json.encode({"live": True, "ready": True})
-    model_ready = msgspec.json.encode({"name": model, "ready": True})
-    metadata = msgspec.json.encode(model_metadata(live))
+    ready = {"live": True, "ready": True}
+    model_ready = {"name": model, "ready": True}
+    metadata = model_metadata(live)
     server = {"name": OWN_DISTRIBUTION, "version": runtime_version(), "extensions": EXTENSIONS}
     found = [
-        document(base, msgspec.json.encode(server), write_problem=write_problem),
-        document(f"{base}/health/live", ready, write_problem=write_problem),
-        document(f"{base}/health/ready", ready, write_problem=write_problem),
+        _document(base, server, "v2_server", "What the server is"),
+        _document(f"{base}/health/live", ready, "v2_live", "Whether the server is there"),
+        _document(f"{base}/health/ready", ready, "v2_ready", "Whether the server is ready"),
     ]
-    for path in (f"{base}/models/{model}", f"{base}/models/{model}/versions/{version}"):
+    by_path = {
+        f"{base}/models/{model}": "v2_model",
+        f"{base}/models/{model}/versions/{version}": "v2_version",
+    }
+    for path, name in by_path.items():
         infer = Route(
             method="POST",
             path=f"{path}/infer",
             handler=inference_handler(live.default, model, version),
+            operation=infer_operation(live, f"{name}_infer"),
             write_problem=write_problem,
         )
         found += [
             infer,
-            document(path, metadata, write_problem=write_problem),
-            document(f"{path}/ready", model_ready, write_problem=write_problem),
+            _document(path, metadata, name, "The model's inputs and outputs"),
+            _document(f"{path}/ready", model_ready, f"{name}_ready", "Whether the model is ready"),
         ]
     return found
+
+
+def _document(path: str, value: dict[str, Any], name: str, summary: str) -> Route:
+    return document(
+        path,
+        msgspec.json.encode(value),
+        operation=document_operation(name, summary, value, "Open Inference Protocol"),
+        write_problem=write_problem,
+    )
 
 
 def write_problem(found: Problem) -> Answer:

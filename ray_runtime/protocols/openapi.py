@@ -13,10 +13,12 @@ import msgspec
 from envelope.load import LoadedFunction
 from envelope.schema import json_schemas
 from ray_runtime.live import Live
-from ray_runtime.protocols.formats import JSON, Formats
+from ray_runtime.protocols.examples import Example
+from ray_runtime.protocols.formats import CSV, JSON, Formats
 from ray_runtime.protocols.http import Route
 
 Document = dict[str, Any]
+JSON_VALUE: Document = {"$ref": "#/components/schemas/JsonValue"}
 
 ENVELOPE_HEADER = {
     "X-Envelope-Id": {
@@ -43,20 +45,27 @@ def document_route(live: Live, routes: Iterable[Route]) -> bytes:
 
 def build(live: Live, routes: Iterable[Route]) -> Document:
     """Return the OpenAPI document of a deployment."""
+    from ray_runtime.protocols import operations  # which is built on this module
+
     manifest = live.envelope.manifest
     paths: Document = {}
     for route in routes:
         if route.operation:
             paths.setdefault(route.path, {})[route.method.lower()] = dict(route.operation)
-    schemas: Document = {"Problem": PROBLEM_SCHEMA}
+    schemas: Document = {
+        "Problem": PROBLEM_SCHEMA,
+        "OipError": operations.OIP_ERROR,
+        "MlflowError": operations.MLFLOW_ERROR,
+        "JsonValue": JSON_VALUE_SCHEMA,
+    }
     for name, lane in live.lanes.items():
         found = json_schemas(
             lane.function.schema,
             row_wise=lane.function.row_wise.is_row_wise,
             extra_columns=live.options.extra_columns,
         )
-        schemas[f"{name}.input"] = as_component(found.input, f"{name}.input")
-        schemas[f"{name}.output"] = as_component(found.output, f"{name}.output")
+        schemas[f"{name}.input"] = ascomponent(found.input, f"{name}.input")
+        schemas[f"{name}.output"] = ascomponent(found.output, f"{name}.output")
     return {
         "openapi": "3.1.0",
         "info": {
@@ -70,7 +79,9 @@ def build(live: Live, routes: Iterable[Route]) -> Document:
     }
 
 
-def query_operation(function: LoadedFunction, formats: Formats, *, is_default: bool) -> Document:
+def query_operation(
+    function: LoadedFunction, formats: Formats, example: Example | None, *, is_default: bool
+) -> Document:
     """Describe one call of one function."""
     name = function.name
     return {
@@ -81,7 +92,9 @@ def query_operation(function: LoadedFunction, formats: Formats, *, is_default: b
         "requestBody": {
             "required": True,
             "content": {
-                media: _json_content(f"{name}.input", function, "input") if media == JSON else {}
+                media: _json_content(f"{name}.input", example and example.body)
+                if media == JSON
+                else table_content(media, example.csv if example and media == CSV else None)
                 for media in formats.readers
             },
         },
@@ -90,9 +103,9 @@ def query_operation(function: LoadedFunction, formats: Formats, *, is_default: b
                 "description": "The function's output.",
                 "headers": ENVELOPE_HEADER,
                 "content": {
-                    media: (
-                        _json_content(f"{name}.output", function, "output") if media == JSON else {}
-                    )
+                    media: _json_content(f"{name}.output", example and example.output)
+                    if media == JSON
+                    else table_content(media, None)
                     for media in formats.writers
                 },
             },
@@ -101,27 +114,31 @@ def query_operation(function: LoadedFunction, formats: Formats, *, is_default: b
     }
 
 
-def bulk_operation(function: LoadedFunction) -> Document:
+def bulk_operation(function: LoadedFunction, example: Example | None) -> Document:
     """Describe a list of calls of the default function."""
     member = {
         "anyOf": [
             {
                 "type": "object",
-                "properties": {"output": {"$ref": _component(f"{function.name}.output")}},
+                "properties": {"output": {"$ref": component(f"{function.name}.output")}},
                 "required": ["output"],
             },
             {
                 "type": "object",
-                "properties": {"error": {"$ref": _component("Problem")}},
+                "properties": {"error": {"$ref": component("Problem")}},
                 "required": ["error"],
             },
         ]
     }
     body: Document = {
-        "schema": {"type": "array", "items": {"$ref": _component(f"{function.name}.input")}}
+        "schema": {
+            "type": "array",
+            "description": "A member that does not fit is answered by its own error.",
+            "items": {"anyOf": [{"$ref": component(f"{function.name}.input")}, JSON_VALUE]},
+        }
     }
-    if function.sample is not None:
-        body["example"] = [function.sample.input]
+    if example is not None:
+        body["example"] = [example.body]
     statuses = {status: PROBLEMS[status] for status in (400, 406, 413, 415, 504)}
     return {
         "operationId": "query_bulk",
@@ -140,25 +157,25 @@ def bulk_operation(function: LoadedFunction) -> Document:
     }
 
 
-def document_operation(summary: str) -> Document:
-    """Describe a route that always answers the same JSON object."""
-    return {
-        "summary": summary,
-        "tags": ["about"],
-        "responses": {
-            "200": {
-                "description": summary,
-                "headers": ENVELOPE_HEADER,
-                "content": {JSON: {"schema": {"type": "object"}}},
-            },
-            **problem_references({406: PROBLEMS[406]}),
-        },
+def table_content(media_type: str, example: str | None) -> Document:
+    """Describe a body or an answer that is a table."""
+    text = media_type.startswith("text/")
+    content: Document = {
+        "schema": {
+            "type": "string",
+            **({} if text else {"format": "binary"}),
+            "contentMediaType": media_type,
+            "description": "A table with a header line; RFC 4180, UTF-8."
+            if text
+            else "A table as an Arrow IPC stream.",
+        }
     }
+    return content if example is None else {**content, "example": example}
 
 
-def as_component(schema: Document, name: str) -> Document:
+def ascomponent(schema: Document, name: str) -> Document:
     """Return a self-contained schema as a component: its references point to where it now is."""
-    return _moved(schema, f"{_component(name)}/$defs/")  # type: ignore[no-any-return]
+    return _moved(schema, f"{component(name)}/$defs/")  # type: ignore[no-any-return]
 
 
 def _moved(value: Any, below: str) -> Any:
@@ -185,20 +202,19 @@ def problem_responses() -> Document:
         str(status): {
             "description": description,
             "headers": ENVELOPE_HEADER,
-            "content": {"application/problem+json": {"schema": {"$ref": _component("Problem")}}},
+            "content": {"application/problem+json": {"schema": {"$ref": component("Problem")}}},
         }
         for status, description in PROBLEMS.items()
     }
 
 
-def _json_content(component: str, function: LoadedFunction, side: str) -> Document:
-    content: Document = {"schema": {"$ref": _component(component)}}
-    if function.sample is not None:
-        content["example"] = getattr(function.sample, side)
-    return content
+def _json_content(name: str, example: Any) -> Document:
+    content: Document = {"schema": {"$ref": component(name)}}
+    return content if example is None else {**content, "example": example}
 
 
-def _component(name: str) -> str:
+def component(name: str) -> str:
+    """Return the reference to a component's schema."""
     return f"#/components/schemas/{name}"
 
 
@@ -231,4 +247,16 @@ PROBLEM_SCHEMA: Document = {
         "error_id": {"type": "string", "description": "find it in the replica's log"},
     },
     "required": ["type", "title", "status", "detail"],
+}
+
+JSON_VALUE_SCHEMA: Document = {
+    "description": "Any JSON value.",
+    "anyOf": [
+        {"type": "null"},
+        {"type": "boolean"},
+        {"type": "number"},
+        {"type": "string"},
+        {"type": "array", "items": JSON_VALUE},
+        {"type": "object", "additionalProperties": JSON_VALUE},
+    ],
 }

@@ -16,6 +16,7 @@ import msgspec
 from ray_runtime.calls import Codec
 from ray_runtime.lanes import Lane
 from ray_runtime.live import Live
+from ray_runtime.protocols.examples import example_of
 from ray_runtime.protocols.formats import Formats, formats_of
 from ray_runtime.protocols.http import Answer, Handler, Request, Route, logged_problem
 from ray_runtime.protocols.media import choose_reader, choose_writer
@@ -41,7 +42,10 @@ def routes(live: Live) -> list[Route]:
                 path=path,
                 handler=query_handler(lane, formats),
                 operation=query_operation(
-                    lane.function, formats, is_default=path.endswith("query")
+                    lane.function,
+                    formats,
+                    example_of(lane.function, lane.checker),
+                    is_default=path.endswith("query"),
                 ),
             )
         )
@@ -49,7 +53,7 @@ def routes(live: Live) -> list[Route]:
         method="POST",
         path=f"{base}/query_bulk",
         handler=bulk_handler(default, live),
-        operation=bulk_operation(default.function),
+        operation=bulk_operation(default.function, example_of(default.function, default.checker)),
     )
     return [*queries, bulk]
 
