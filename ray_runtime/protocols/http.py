@@ -19,6 +19,7 @@ from ray_runtime.protocols import problem
 from ray_runtime.protocols.media import decompress
 from ray_runtime.protocols.problem import (
     ClientGone,
+    Malformed,
     NotFound,
     Problem,
     RequestError,
@@ -93,8 +94,11 @@ class Request:
         """
         limit = self._max_body_bytes
         length = self.content_length
-        if length is not None and len(length) > 6 and int(length) > limit:
-            raise _too_large(limit)
+        if length is not None and len(length) > 6:
+            if not length.isdigit():
+                raise Malformed("Content-Length is not a number of bytes")
+            if int(length[:20]) > limit:
+                raise _too_large(limit)
         message = await self._receive()
         if message["type"] == "http.disconnect":
             raise ClientGone("the connection was closed before the body was whole")

@@ -16,6 +16,7 @@ import msgspec
 
 from envelope.errors import Fault, SchemaError
 from envelope.schema import types as t
+from envelope.schema.json_body import parse_json, require_no_duplicates
 from ray_runtime.calls import Codec
 from ray_runtime.live import Live
 from ray_runtime.protocols.formats import CSV, JSON
@@ -136,6 +137,8 @@ class Reader:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             raise Malformed(f"the body is not what MLflow's clients send: {exc}") from None
         given = [key for key in KEYS if getattr(found, key) is not msgspec.UNSET]
+        if any(body.count(b'"%s"' % key.encode()) > 1 for key in given):
+            require_no_duplicates(body)
         if len(given) != 1:
             raise Malformed(
                 f"the body has {' and '.join(given) or 'none'} of {', '.join(KEYS)}; send exactly "
@@ -225,7 +228,10 @@ def _is_matrix(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(row, list) for row in value)
 
 
+def decode(raw: msgspec.Raw) -> Any:
+    return parse_json(bytes(raw))
+
+
 encode = msgspec.json.Encoder().encode
-decode = msgspec.json.Decoder().decode
 _bodies = msgspec.json.Decoder(Body)
 _splits = msgspec.json.Decoder(Split)

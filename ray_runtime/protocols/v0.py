@@ -14,7 +14,7 @@ import asyncio
 import msgspec
 
 from ray_runtime.calls import Codec
-from ray_runtime.lanes import Lane
+from ray_runtime.lanes import INLINE_BODY_BYTES, Lane
 from ray_runtime.live import Live
 from ray_runtime.protocols.examples import example_of
 from ray_runtime.protocols.formats import Formats, formats_of
@@ -81,7 +81,11 @@ def bulk_handler(lane: Lane, live: Live) -> Handler:
     async def query_bulk(request: Request) -> Answer:
         choose_reader(request.content_type, JSON_ONLY)
         choose_writer(request.accept, JSON_ONLY)
-        members = split_members(await request.body())
+        body = await request.body()
+        if len(body) > INLINE_BODY_BYTES:
+            members = await asyncio.to_thread(split_members, body)
+        else:
+            members = split_members(body)
         parts: list[bytes] = []
         try:
             async with asyncio.timeout(timeout_s):
