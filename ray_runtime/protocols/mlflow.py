@@ -171,7 +171,7 @@ class Reader:
 
     def _read_members(self, key: str, raw: msgspec.Raw, params: Mapping[str, Any]) -> Call:
         """Return a call of plain parameters: an object of them, or the value of the only tensor."""
-        value = decode(raw)
+        value = parse_json(bytes(raw))
         if key == "dataframe_split":
             value = split_columns(raw, sorted(self.names))
         elif self._are_rows(value):
@@ -228,10 +228,7 @@ def _is_matrix(value: Any) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(row, list) for row in value)
 
 
-def decode(raw: msgspec.Raw) -> Any:
-    return parse_json(bytes(raw))
-
-
 encode = msgspec.json.Encoder().encode
+decode = msgspec.json.Decoder().decode
 _bodies = msgspec.json.Decoder(Body)
 _splits = msgspec.json.Decoder(Split)
