@@ -11,7 +11,6 @@ import threading
 from datetime import UTC, datetime
 from functools import partial
 
-from controller.gates import DEFAULT_GATES
 from controller.loop import Controller, run
 from controller.releases import Releases
 from controller.watchdog import Watchdog
@@ -67,8 +66,7 @@ def _join(connection: Connection, stop: threading.Event) -> Controller:
     releases = Releases(
         connection.registry,
         prepare=preparer.prepare,
-        read_manifest=preparer.read_manifest,
-        gates=DEFAULT_GATES,
+        read_function=preparer.read_function,
     )
     return Controller(
         registry=connection.registry,

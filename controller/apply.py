@@ -89,7 +89,7 @@ def _move(action: MoveRelease, registry: Registry) -> None:
         action.release_id,
         action.to_state,
         reason=action.reason,
-        actor=ACTOR,
+        actor=action.actor or ACTOR,
         expected=action.from_state,
         app_version=action.app_version,
     )

@@ -10,6 +10,7 @@ from itertools import islice
 from controller.rules import (
     Candidate,
     Choice,
+    Hand,
     RuleMatches,
     choose,
     describe_failure,
@@ -17,8 +18,7 @@ from controller.rules import (
     in_order,
     is_pinned,
 )
-from controller.state import NEVER
-from controller.view import HISTORY
+from controller.view import HISTORY, live_row
 from envelope.errors import ConfigError
 from envelope.registry import DeploymentRow, EnvelopeRow, Registry, ReleaseRow, RuleRow
 
@@ -60,18 +60,20 @@ def explain(registry: Registry, name: str, now: datetime) -> Explanation:
         (rule for rule in registry.rules() if rule.deploy_to == name),
         key=lambda rule: (-rule.priority, rule.name),
     )
+    history = registry.releases(name, limit=HISTORY)
+    opened = [release for release in history if release.ended_at is None]
+    live = live_row(opened)
     known = _Known(
         deployment=deployment,
         rules=rules,
-        history=registry.releases(name, limit=HISTORY),
+        history=history,
         matches=RuleMatches(registry),
         now=now,
-    )
-    opened = [release for release in known.history if release.ended_at is None]
-    live = max(
-        (release for release in opened if release.state == "live"),
-        key=lambda release: (release.live_at or NEVER, release.id),
-        default=None,
+        hand=Hand(
+            exclusions=registry.exclusions(name),
+            live=live.envelope_id if live else None,
+            pause=registry.pause(),
+        ),
     )
     choice = known.choose()
     return Explanation(
@@ -103,10 +105,11 @@ class _Known:
     history: Sequence[ReleaseRow]
     matches: RuleMatches
     now: datetime
+    hand: Hand
 
     def choose(self) -> Choice:
         candidates = in_order(self.deployment.name, self.rules, self.matches.newest_first)
-        return choose(self.deployment, self.rules, candidates, self.excluded, self.now)
+        return choose(self.deployment, self.rules, candidates, self.excluded, self.now, self.hand)
 
     def excluded(self, envelope_id: str) -> str | None:
         if self.state(envelope_id) is not None:
@@ -162,6 +165,9 @@ def _opinion(
 
 def _why_not(known: _Known, envelope_id: str, choice: Choice, candidate: Candidate | None) -> str:
     deployment, wanted = known.deployment, choice.wanted
+    if rolled_back := known.hand.against(envelope_id):
+        remedy = f"`envelope allow {envelope_id} --to {deployment.name}` lets it come back"
+        return f"{rolled_back}\n{remedy}"
     failure = known.excluded(envelope_id)
     if failure is not None and (candidate or envelope_id == deployment.pin_envelope_id):
         again = f"envelope deploy {envelope_id} --to {deployment.name}"
@@ -176,6 +182,8 @@ def _why_not(known: _Known, envelope_id: str, choice: Choice, candidate: Candida
         return f"rule {candidate.rule.name} is paused"
     if wanted is None:
         return choice.why
+    if wanted.rule is None:
+        return f"older than what was rolled back; {choice.why}"
     chosen = next(rule for rule in known.rules if rule.name == wanted.rule)
     if chosen.priority > candidate.rule.priority:
         return (

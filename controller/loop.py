@@ -14,11 +14,11 @@ from threading import Event
 
 from controller.apply import Serve, perform
 from controller.backoff import Backoff, Postponed
+from controller.gates import Rejected
 from controller.plan import plan
 from controller.releases import Releases, is_retryable
-from controller.rules import Choice, choose, describe_failure, failure_of, in_order
+from controller.rules import Choice, Hand, choose, describe_failure, failure_of, in_order
 from controller.state import (
-    NEVER,
     Action,
     App,
     CreateRelease,
@@ -28,12 +28,13 @@ from controller.state import (
     MoveRelease,
     Observed,
     Release,
+    Rollback,
     is_waiting,
 )
-from controller.view import View
+from controller.view import View, live_row
 from controller.watchdog import Watchdog
 from envelope.errors import EnvelopeError, StorageError
-from envelope.registry import DeploymentRow, Registry
+from envelope.registry import DeploymentRow, Registry, ReleaseRow
 
 LOOK_AGAIN_S = 0.25  # while something starts; one look at Serve takes about 5 ms
 IDLE_S = 2.0  # and a heartbeat at least as often
@@ -129,12 +130,13 @@ class Controller:
 
     def _see(self, row: DeploymentRow, app: App | None, now: datetime) -> Observed:
         rows = self.view.open_releases(row.name)
-        live = max(
-            (each for each in rows if each.state == "live"),
-            key=lambda each: (each.live_at or NEVER, each.id),
-            default=None,
-        )
-        releases = [self._timed(self._releases.describe(each, live), app, now) for each in rows]
+        hand, facts = self.view.hand(row.name), self.view.facts
+        live = compared_with(rows, hand)
+        described = [
+            replace(self._releases.describe(each, live, facts), rollback=_rollback(each, hand))
+            for each in rows
+        ]
+        releases = [self._timed(each, app, now) for each in described]
         if app is not None and app.status == "running":
             self._revive.forget(row.name)
         return Observed(releases=releases, app=app, revive_after=self._revive.until.get(row.name))
@@ -160,11 +162,27 @@ class Controller:
         self._asked_at = {key: at for key, at in self._asked_at.items() if key in still_open}
 
 
+def compared_with(rows: Sequence[ReleaseRow], hand: Hand) -> ReleaseRow | None:
+    """The live release that gates compare with: none that is being rolled back."""
+    live = live_row(rows)
+    return None if live is None or hand.against(live.envelope_id) else live
+
+
+def _rollback(row: ReleaseRow, hand: Hand) -> Rollback | None:
+    for each in reversed(hand.exclusions):
+        if each.envelope_id == row.envelope_id:
+            return Rollback(actor=each.actor, reason=each.reason)
+    return None
+
+
 def choose_for(row: DeploymentRow, view: View, releases: Releases, now: datetime) -> Choice:
     """Choose what a deployment should serve, from the registry as it is seen."""
 
+    opened, hand = view.open_releases(row.name), view.hand(row.name)
+    live = compared_with(opened, hand)
+
     def excluded(envelope_id: str) -> str | None:
-        for each in view.open_releases(row.name):
+        for each in opened:
             if (each.envelope_id, each.config_version) == (envelope_id, row.config_version):
                 return None
         failure = failure_of(
@@ -172,11 +190,12 @@ def choose_for(row: DeploymentRow, view: View, releases: Releases, now: datetime
             envelope_id,
             row.config_version,
             lambda: releases.version_now(row, envelope_id),
+            lambda: isinstance(releases.verdict_now(row, envelope_id, live, view.facts), Rejected),
         )
         return describe_failure(failure) if failure else None
 
     candidates = in_order(row.name, view.rules, view.matches.newest_first)
-    return choose(row, view.rules, candidates, excluded, now)
+    return choose(row, view.rules, candidates, excluded, now, hand)
 
 
 def _is_in_doubt(wish: Desired, seen: Observed) -> bool:

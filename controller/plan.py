@@ -102,8 +102,17 @@ def _retire_others(
             reason = f"superseded by envelope {desired.wanted.envelope_id}: {desired.wanted.reason}"
         else:
             reason = f"no longer wanted: {desired.why}"
-        actions.append(_move(name, release, "retired", reason))
+        actions.append(_give_up(name, release, reason))
     return actions
+
+
+def _give_up(name: str, release: Release, reason: str) -> MoveRelease:
+    """End a release for another one. After a rollback it is whoever wanted that who ends it."""
+    rollback = release.rollback
+    if rollback is None:
+        return _move(name, release, "retired", reason)
+    reason = f"rolled back: {rollback.reason}; {reason}"
+    return replace(_move(name, release, "rolled_back", reason), actor=rollback.actor)
 
 
 def _move(
@@ -127,7 +136,7 @@ def _advance(
 ) -> list[Action]:
     if current.fault is not None:
         return [_move(name, current, "failed", current.fault, current.version)]
-    if current.state in ("candidate", "held"):
+    if current.state in ("candidate", "held") or not isinstance(current.verdict, Passed):
         return _judge(name, current, live, seen, now)
     if current.state == "gated":
         return _prepare(name, current, live, seen, now)
@@ -139,7 +148,7 @@ def _judge(
 ) -> list[Action]:
     verdict = current.verdict
     if isinstance(verdict, Passed):
-        return [_move(name, current, "gated", "every gate passed")]
+        return [_move(name, current, "gated", verdict.reason)]
     if isinstance(verdict, Rejected):
         return [_move(name, current, "rejected", verdict.reason, current.version)]
     kept = _keep(name, live, seen, now)
@@ -189,7 +198,7 @@ def _start(
 
 def _replaced(name: str, old: Release, new: Release) -> MoveRelease:
     reason = f"replaced by envelope {new.envelope_id} (release {new.id})"
-    return _move(name, old, "retired", reason)
+    return _give_up(name, old, reason)
 
 
 def _timeout_reason(current: Release, seen: Observed, now: datetime) -> str:

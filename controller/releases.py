@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from controller.apply import Prepared
-from controller.gates import Gate, Passed, Verdict, judge
+from controller.gates import Held, Passed, Subject, Verdict, gates_of, judge
 from controller.state import NEVER, Release
 from envelope.config import DeploymentConfig
 from envelope.errors import ClusterError, EnvelopeError, IntegrityError, StorageError
-from envelope.manifest import Manifest
-from envelope.registry import DeploymentRow, EnvelopeRow, Registry, ReleaseRow
+from envelope.manifest import Function
+from envelope.registry import DeploymentRow, EnvelopeFacts, EnvelopeRow, Registry, ReleaseRow
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,10 @@ class Request:
 
 
 Prepare = Callable[[Request], Prepared]
-ReadManifest = Callable[[EnvelopeRow], Manifest]
+ReadFunction = Callable[[str, str, str], Function]  # envelope id, name, sha256
+FactsOf = Callable[[str], tuple[EnvelopeFacts, str | None]]  # and why its last proof failed
+
+UNJUDGED = ("candidate", "held", "gated", "starting")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +47,7 @@ class Fault:
 class _Known:
     found: Prepared | Fault
     config: DeploymentConfig
+    functions: Mapping[str, str]
 
 
 class Releases:
@@ -54,13 +58,11 @@ class Releases:
         registry: Registry,
         *,
         prepare: Prepare,
-        read_manifest: ReadManifest,
-        gates: Sequence[Gate],
+        read_function: ReadFunction,
     ) -> None:
         self._registry = registry
         self._prepare = prepare
-        self._read_manifest = read_manifest
-        self._gates = gates
+        self._read_function = read_function
         self._of_releases: dict[str, _Known] = {}
         self._of_now: dict[tuple[str, str, int], Prepared | Fault] = {}
 
@@ -81,14 +83,12 @@ class Releases:
         assert isinstance(found, Prepared)
         return found
 
-    def describe(self, row: ReleaseRow, live: ReleaseRow | None) -> Release:
-        """Say what would run, and what the gates say. live: what it would replace.
+    def describe(self, row: ReleaseRow, live: ReleaseRow | None, facts: FactsOf) -> Release:
+        """Say what would run, and what the gates say. live: what it is compared with.
 
         Raises StorageError when the store or registry cannot be read.
         """
-        if row.id not in self._of_releases:
-            self._of_releases[row.id] = self._prepare_release(row)
-        known = self._of_releases[row.id]
+        known = self._known(row)
         return Release(
             id=row.id,
             envelope_id=row.envelope_id,
@@ -98,7 +98,7 @@ class Releases:
             start_timeout_s=known.config.start_timeout_s,
             version=known.found.version if isinstance(known.found, Prepared) else None,
             fault=known.found.reason if isinstance(known.found, Fault) else None,
-            verdict=self._judge(row, live),
+            verdict=self._judge(row, live, facts) if row.state in UNJUDGED else Passed(),
             live_at=row.live_at or NEVER,
         )
 
@@ -112,11 +112,23 @@ class Releases:
         found = self._of_now[key]
         return found.version if isinstance(found, Prepared) else None
 
-    def _prepare_release(self, row: ReleaseRow) -> _Known:
-        config = self._registry.deployment_config(row.deployment, row.config_version)
-        return _Known(
-            found=self._try(lambda: self._request_for(row, config), row.deployment), config=config
-        )
+    def verdict_now(
+        self, deployment: DeploymentRow, envelope_id: str, live: ReleaseRow | None, facts: FactsOf
+    ) -> Verdict:
+        """What the gates would say of a new release."""
+        functions = facts(envelope_id)[0].functions
+        return self._verdict(deployment.config, (envelope_id, functions), live, facts)
+
+    def _known(self, row: ReleaseRow) -> _Known:
+        if row.id not in self._of_releases:
+            config = self._registry.deployment_config(row.deployment, row.config_version)
+            functions = self._functions_at(row.envelope_id, row.created_at)
+            self._of_releases[row.id] = _Known(
+                found=self._try(lambda: self._request_for(row, config, functions), row.deployment),
+                config=config,
+                functions=functions,
+            )
+        return self._of_releases[row.id]
 
     def _try(self, request: Callable[[], Request], deployment: str) -> Prepared | Fault:
         try:
@@ -130,12 +142,14 @@ class Releases:
             )
             return Fault(reason=str(exc))
 
-    def _request_for(self, row: ReleaseRow, config: DeploymentConfig) -> Request:
+    def _request_for(
+        self, row: ReleaseRow, config: DeploymentConfig, functions: Mapping[str, str]
+    ) -> Request:
         return Request(
             deployment=row.deployment,
             release_id=row.id,
             envelope=self._registry.envelope(row.envelope_id),
-            functions=self._functions_at(row.envelope_id, row.created_at),
+            functions=functions,
             config=config,
         )
 
@@ -154,13 +168,39 @@ class Releases:
         rows = list(self._registry.find(f"id = '{envelope_id}'", as_of=at))
         return rows[0].functions if rows else self._registry.envelope(envelope_id).functions
 
-    def _judge(self, row: ReleaseRow, live: ReleaseRow | None) -> Verdict:
-        if row.state not in ("candidate", "held") or not self._gates:
-            return Passed()
-        return judge(
-            self._gates,
-            self._read_manifest(self._registry.envelope(row.envelope_id)),
-            self._read_manifest(self._registry.envelope(live.envelope_id)) if live else None,
+    def _judge(self, row: ReleaseRow, live: ReleaseRow | None, facts: FactsOf) -> Verdict:
+        known = self._known(row)
+        return self._verdict(known.config, (row.envelope_id, known.functions), live, facts)
+
+    def _verdict(
+        self,
+        config: DeploymentConfig,
+        candidate: tuple[str, Mapping[str, str]],
+        live: ReleaseRow | None,
+        facts: FactsOf,
+    ) -> Verdict:
+        gates = gates_of(config)
+        other = (live.envelope_id, self._known(live).functions) if live else None
+        try:
+            return judge(
+                gates,
+                self._subject(*candidate, facts),
+                self._subject(*other, facts) if other else None,
+            )
+        except EnvelopeError as exc:
+            if is_retryable(exc):
+                raise
+            return Held(reason=f"it cannot be judged: {exc}")
+
+    def _subject(self, envelope_id: str, functions: Mapping[str, str], facts: FactsOf) -> Subject:
+        found, failed_proof = facts(envelope_id)
+        return Subject(
+            facts=found,
+            functions={
+                name: self._read_function(envelope_id, name, sha256)
+                for name, sha256 in functions.items()
+            },
+            failed_proof=failed_proof,
         )
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from controller.apply import Prepared
 from controller.releases import Request
 from controller.state import App
-from envelope.manifest import Manifest
+from envelope.manifest import Function, Manifest
 from envelope.registry import EnvelopeRow
 from envelope.settings import Settings
 from envelope.store import Store
@@ -18,7 +18,7 @@ from ray_runtime.connection import serve_url
 from ray_runtime.environments import runtime_env_for
 
 PROBES = 16  # deployments asked at once what answers; one that hangs takes two seconds
-MANIFESTS = 512  # kept in memory, some 20 kB each
+MANIFESTS = 512  # kept in memory, some 20 kB each; and as many functions
 
 
 class RayServe:
@@ -49,6 +49,7 @@ class Preparer:
         self._store = store
         self._serve_url = serve_url(settings)
         self._manifests: dict[str, Manifest] = {}
+        self._functions: dict[str, Function] = {}
 
     def read_manifest(self, row: EnvelopeRow) -> Manifest:
         """Read an envelope's manifest, its hash checked. Raises StorageError, IntegrityError."""
@@ -57,6 +58,17 @@ class Preparer:
                 del self._manifests[next(iter(self._manifests))]
             self._manifests[row.id] = self._store.get_manifest(row.id, row.manifest_sha256)
         return self._manifests[row.id]
+
+    def read_function(self, envelope_id: str, name: str, sha256: str) -> Function:
+        """Read a function's record, its hash checked; no code is loaded.
+
+        Raises StorageError, ModelNotFound, IntegrityError.
+        """
+        if sha256 not in self._functions:
+            while len(self._functions) >= MANIFESTS:
+                del self._functions[next(iter(self._functions))]
+            self._functions[sha256] = self._store.get_function(envelope_id, name, sha256)
+        return self._functions[sha256]
 
     def prepare(self, request: Request) -> Prepared:
         """Say what Serve would be asked for.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
 from controller.gates import Passed, Verdict
 
+EVERY_GATE_PASSED = Passed(reason="every gate passed")
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 AppStatus = Literal["starting", "running", "failed", "unhealthy", "deleting"]
@@ -44,11 +45,20 @@ class Desired:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rollback:
+    """Who wanted a release undone, and why."""
+
+    actor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
     """A release that has not ended, and what Serve would be asked for to carry it out.
 
     version: of the application, None when `fault` says why there can be none.
     asked_at: when this process last asked Serve for it, or first saw that another one had.
+    rollback: its envelope was rolled back on the deployment, and may not come back.
     """
 
     id: str
@@ -59,9 +69,10 @@ class Release:
     start_timeout_s: float
     version: str | None = None
     fault: str | None = None
-    verdict: Verdict = field(default_factory=Passed)
+    verdict: Verdict = EVERY_GATE_PASSED
     live_at: datetime = NEVER
     asked_at: datetime | None = None
+    rollback: Rollback | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +111,10 @@ class CreateRelease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MoveRelease:
-    """Record a transition. app_version: of what failed; another one is tried anew."""
+    """Record a transition. app_version: of what failed; another one is tried anew.
+
+    actor: whose wish it is; None is the controller's own.
+    """
 
     deployment: str
     release_id: str
@@ -108,6 +122,7 @@ class MoveRelease:
     to_state: str
     reason: str
     app_version: str | None = None
+    actor: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

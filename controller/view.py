@@ -5,14 +5,49 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
-from controller.rules import RuleMatches
-from envelope.registry import Change, DeploymentRow, Registry, ReleaseRow, RuleRow
+from controller.rules import Hand, RuleMatches
+from controller.state import NEVER
+from envelope.registry import (
+    Change,
+    DeploymentRow,
+    EnvelopeFacts,
+    Exclusion,
+    Pause,
+    Registry,
+    ReleaseRow,
+    RuleRow,
+)
 
 HISTORY = 200  # newest releases of one deployment in which failures are looked up
 REREAD_S = 30.0  # everything, whatever the feed said
 FEED_PAGE = 1000  # more changes than this at once: reread everything instead
+FACTS = 2000  # envelopes whose facts are kept, some 10 kB each
 OF_ENVELOPES = frozenset({"envelope", "tag", "metric", "function", "proof"})
 EVERYTHING = OF_ENVELOPES | {"deployment", "rule", "batch_job", "release"}
+
+
+class KnownFacts:
+    """What gates ask about envelopes, read once and again when the envelope has changed."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._of: dict[str, tuple[EnvelopeFacts, str | None]] = {}
+
+    def __call__(self, envelope_id: str) -> tuple[EnvelopeFacts, str | None]:
+        """The facts of an envelope, and what its last proof said if that failed."""
+        if envelope_id not in self._of:
+            while len(self._of) >= FACTS:
+                del self._of[next(iter(self._of))]
+            proofs = self._registry.proofs(envelope_id)
+            failed = proofs[-1].detail if proofs and not proofs[-1].ok else None
+            self._of[envelope_id] = (self._registry.facts(envelope_id), failed)
+        return self._of[envelope_id]
+
+    def envelope_changed(self, envelope_id: str) -> None:
+        self._of.pop(envelope_id, None)
+
+    def forget(self) -> None:
+        self._of.clear()
 
 
 class View:
@@ -20,11 +55,14 @@ class View:
 
     def __init__(self, registry: Registry, *, monotonic: Callable[[], float]) -> None:
         self.matches = RuleMatches(registry)
+        self.facts = KnownFacts(registry)
         self.deployments: dict[str, DeploymentRow] = {}
         self.rules: list[RuleRow] = []
+        self.pause: Pause | None = None
         self.seen = 0
         self._registry = registry
         self._monotonic = monotonic
+        self._exclusions: dict[str, list[Exclusion]] = {}
         self._open: dict[str, list[ReleaseRow]] = {}
         self._histories: dict[str, list[ReleaseRow]] = {}
         self._read_at: float | None = None
@@ -50,6 +88,15 @@ class View:
         """The releases of a deployment that have not ended, newest first."""
         return self._open.get(deployment, ())
 
+    def hand(self, deployment: str) -> Hand:
+        """What people did to a deployment that rules give way to."""
+        live = live_row(self.open_releases(deployment))
+        return Hand(
+            exclusions=self._exclusions.get(deployment, ()),
+            live=live.envelope_id if live else None,
+            pause=self.pause,
+        )
+
     def open_ids(self) -> set[str]:
         """Every release that has not ended."""
         return {row.id for rows in self._open.values() for row in rows}
@@ -65,6 +112,7 @@ class View:
         self._read_at = None
         seen = self._registry.last_change()
         self.matches.forget()
+        self.facts.forget()
         self._read_wanted()
         self._read_releases()
         self.seen, self._read_at = seen, self._monotonic()
@@ -80,11 +128,17 @@ class View:
             self._read_releases()
         for envelope_id in {change.key for change in changes if change.kind in OF_ENVELOPES}:
             self.matches.envelope_changed(envelope_id)
+            self.facts.envelope_changed(envelope_id)
         self.seen, self._read_at = changes[-1].seq, read_at
 
     def _read_wanted(self) -> None:
         self.deployments = {row.name: row for row in self._registry.deployments()}
         self.rules = self._registry.rules()
+        self.pause = self._registry.pause()
+        excluded: dict[str, list[Exclusion]] = defaultdict(list)
+        for each in self._registry.exclusions():
+            excluded[each.deployment].append(each)
+        self._exclusions = dict(excluded)
 
     def _read_releases(self) -> None:
         found: dict[str, list[ReleaseRow]] = defaultdict(list)
@@ -92,3 +146,9 @@ class View:
             found[row.deployment].append(row)
         self._open = dict(found)
         self._histories.clear()
+
+
+def live_row(rows: Sequence[ReleaseRow]) -> ReleaseRow | None:
+    """The release that serves: of several the one that became live last."""
+    live = [row for row in rows if row.state == "live"]
+    return max(live, key=lambda row: (row.live_at or NEVER, row.id), default=None)

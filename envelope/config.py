@@ -21,13 +21,16 @@ from pydantic import (
     ValidationError,
 )
 
-from envelope.errors import ConfigError
+from envelope.errors import ConfigError, QueryError
+from envelope.metric_gates import parse_metric_gate
 
 DEPLOYMENT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
 class _Config(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, serialize_by_alias=True
+    )
 
 
 class Resources(_Config):
@@ -36,6 +39,36 @@ class Resources(_Config):
     num_cpus: float = Field(default=0.25, ge=0)
     num_gpus: float = Field(default=0, ge=0)
     memory_bytes: int | None = Field(default=None, gt=0)
+
+
+def _check_metric_gate(text: str) -> str:
+    try:
+        parse_metric_gate(text)
+    except QueryError as exc:
+        raise ValueError(str(exc)) from None
+    return text
+
+
+class Sla(_Config):
+    """p99_ms: of calls with the sample, measured by each replica before it counts as ready."""
+
+    p99_ms: float = Field(gt=0)
+
+
+class Gates(_Config):
+    """What an envelope must pass before it is live on a deployment.
+
+    proved: there is a proof. tags: key -> the value that it must have.
+    metrics: such as "auc >= 0.8", or "auc >= live - 0.01" next to what is live.
+    schema: compatible: callers of what is live notice nothing; any: not judged.
+    sla: the sample is answered in time.
+    """
+
+    proved: bool = False
+    tags: dict[str, str] = {}
+    metrics: tuple[Annotated[str, AfterValidator(_check_metric_gate)], ...] = ()
+    interface: Literal["compatible", "any"] = Field(default="compatible", alias="schema")
+    sla: Sla | None = None
 
 
 class DeploymentConfig(_Config):
@@ -47,6 +80,7 @@ class DeploymentConfig(_Config):
     extra_columns: what a column or member that the schema does not name is: a fault, or ignored.
     start_timeout_s: a start that is not ready by then has failed.
     max_body_bytes: of a request, also after decompression, else 413.
+    gates: what an envelope must pass before it is live.
     """
 
     num_replicas: int = Field(default=1, ge=1)
@@ -57,6 +91,7 @@ class DeploymentConfig(_Config):
     extra_columns: Literal["refuse", "ignore"] = "refuse"
     start_timeout_s: float = Field(default=300, gt=0)
     max_body_bytes: int = Field(default=100 * 1024 * 1024, gt=0)
+    gates: Gates = Gates()
 
 
 class RuleConfig(_Config):

@@ -125,9 +125,13 @@ def delete(names: Sequence[str]) -> None:
 def version_of(spec: AppSpec) -> str:
     """Return the name of everything that decides a replica: a change of it is a restart.
 
-    Not in it: release_id, and what Serve changes in place (num_replicas).
+    Not in it: release_id, what Serve changes in place (num_replicas), and what the controller alone
+    judges by. The latency that is promised is in it: each replica measures it as it starts.
     """
     config = spec.config.model_dump(mode="json")
+    gates = config.pop("gates")
+    if gates["sla"] is not None:
+        config["sla"] = gates["sla"]
     for in_place in ("num_replicas", "start_timeout_s"):
         config.pop(in_place, None)
     decides = {
@@ -236,6 +240,7 @@ def _options(spec: AppSpec) -> ReplicaOptions:
         batching=config.batching,
         extra_columns=config.extra_columns,
         num_cpus=config.resources.num_cpus,
+        p99_ms=config.gates.sla.p99_ms if config.gates.sla else None,
     )
 
 

@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import msgspec
@@ -25,6 +26,7 @@ from envelope.replay import Replay, answer_sample, replay
 from envelope.schema import Checker
 from envelope.store import Store
 from ray_runtime.lanes import Lane, Pace, Pool, threads_for
+from ray_runtime.latency import LatencyError, check_latency
 
 WARM_CALLS = 10  # the first ones pay for lazy imports and caches
 WARM_UP_S = 2.0  # a function that takes this long is warm after one call
@@ -40,7 +42,8 @@ class ReplicaOptions:
     """What a replica is told, as plain data: it may run in another environment than its sender.
 
     function_hashes: name -> SHA-256 of the functions to serve. release_id: of the release that
-    started it, for people. The rest is of DeploymentConfig.
+    started it, for people. p99_ms: of calls with the sample, else the start fails; None: not
+    measured. The rest is of DeploymentConfig.
     """
 
     deployment: str
@@ -55,6 +58,7 @@ class ReplicaOptions:
     batching: Literal["auto", "none"] = "auto"
     extra_columns: Literal["refuse", "ignore"] = "refuse"
     num_cpus: float = 0.25
+    p99_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +80,8 @@ async def start(options: ReplicaOptions) -> Live:
     """Load an envelope and get it ready. The event loop stays free while that takes its time.
 
     Raises IntegrityError, DependencyError, ModelNotFound, StorageError, and ReplayError when the
-    model does not answer its own sample as it did when it was saved.
+    model does not answer its own sample as it did when it was saved, LatencyError when it takes
+    longer than it may.
     """
     with ThreadPoolExecutor(1, thread_name_prefix="envelope-load") as loading:
         loaded = await asyncio.get_running_loop().run_in_executor(loading, _load, options)
@@ -90,6 +95,11 @@ async def start(options: ReplicaOptions) -> Live:
         replays[name] = await asyncio.to_thread(replay, function, checkers[name])
         paces[name] = await asyncio.to_thread(measure, function, checkers[name])
         log.info("function %s: %s, %s", name, replays[name], paces[name])
+        if options.p99_ms is not None:
+            found_ms = await asyncio.to_thread(
+                _check_latency, function, checkers[name], options.p99_ms
+            )
+            log.info("function %s: p99 of the sample is %.3g ms", name, found_ms)
     pool = Pool(
         threads_for(list(paces.values()), options.num_cpus),
         max_queue=options.max_queue,
@@ -150,6 +160,15 @@ def measure(function: LoadedFunction, checker: Checker) -> Pace:
             Timing(time.perf_counter() - wall, time.process_time() - cpu, _waits() - waits)
         )
     return pace_of(timings)
+
+
+def _check_latency(function: LoadedFunction, checker: Checker, p99_ms: float) -> float:
+    """Raise LatencyError for a function that is too slow, or has no sample to measure with."""
+    if function.sample is None:
+        raise LatencyError(f"{function.name} has no sample, so its latency cannot be judged")
+    body = msgspec.json.encode(function.sample.input)
+    call = partial(answer_sample, function.name, function.call, checker, body)
+    return check_latency(function.name, call, p99_ms)
 
 
 class Timing(NamedTuple):

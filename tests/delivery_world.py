@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from controller.apply import Prepared
-from controller.gates import Gate
 from controller.loop import Controller
 from controller.releases import Releases, Request
 from controller.state import Action
 from envelope.config import DesiredState
 from envelope.errors import DependencyError
-from envelope.manifest import Manifest
-from envelope.registry import EnvelopeRow, Registry, ReleaseRow, open_registry
+from envelope.manifest import Function, RowWise, Sample
+from envelope.registry import Registry, ReleaseRow, open_registry
+from envelope.schema import types as t
 from tests.fakes import Behaviour, FakeClock, FakeServe
 from tests.manifests import a_manifest
 
@@ -64,16 +64,15 @@ class Fused:
 class World:
     """runtime: the platform's version, which is part of every application's version.
 
-    faults: envelope -> why no application can be made of it.
+    faults: envelope -> why no application can be made of it. columns: envelope -> of its input.
     """
 
     registry: Registry
     clock: FakeClock
     serve: FakeServe
-    gates: Sequence[Gate] = ()
     runtime: str = "1"
     faults: dict[str, str] = field(default_factory=dict)
-    manifests: dict[str, Manifest] = field(default_factory=dict)
+    columns: dict[str, tuple[str, ...]] = field(default_factory=dict)
     fuse: Fuse = field(default_factory=Fuse)
     controller: Controller = None  # type: ignore[assignment] # set by `restart`
 
@@ -91,9 +90,7 @@ class World:
         """A new process: nothing is remembered."""
         self.fuse = Fuse()
         registry: Any = Fused(self.registry, ("create_release", "move_release"), self.fuse)
-        releases = Releases(
-            registry, prepare=self.prepare, read_manifest=self._manifest, gates=self.gates
-        )
+        releases = Releases(registry, prepare=self.prepare, read_function=self._function)
         self.controller = Controller(
             registry=registry,
             serve=Fused(self.serve, ("deploy", "delete"), self.fuse),  # type: ignore[arg-type]
@@ -137,7 +134,7 @@ class World:
         envelope_id = request.envelope.id
         if envelope_id in self.faults:
             raise DependencyError(self.faults[envelope_id])
-        config = request.config.model_dump(exclude={"start_timeout_s"})
+        config = request.config.model_dump(exclude={"start_timeout_s", "gates"})
         functions = sorted(request.functions.items())
         return Prepared(
             deployment=request.deployment,
@@ -146,24 +143,43 @@ class World:
             spec=None,
         )
 
-    def _manifest(self, row: EnvelopeRow) -> Manifest:
-        return self.manifests[row.id]
+    def _function(self, envelope_id: str, name: str, sha256: str) -> Function:
+        columns = self.columns[envelope_id]
+        frame = t.Frame(tuple(t.Column(each, t.Float(), "float64", "numpy") for each in columns))
+        return Function(
+            name=name,
+            schema=t.FunctionSchema((t.Parameter("X", frame),), t.Float()),
+            row_wise=RowWise(is_row_wise=True, reason="proved"),
+            sample=Sample(input=[], output=[]),
+        )
 
     # --- its users
 
     def apply(self, **state: Mapping[str, Any]) -> list[str]:
         return self.registry.apply_state(DesiredState.model_validate(state), actor="ann")
 
-    def save(self, behaviour: Behaviour | None = None, **tags: str) -> str:
+    def save(
+        self,
+        behaviour: Behaviour | None = None,
+        *,
+        columns: Sequence[str] = ("age",),
+        metrics: Mapping[str, float] | None = None,
+        **tags: str,
+    ) -> str:
         manifest = a_manifest(tags=tags)
-        self.manifests[manifest.id] = manifest
+        self.columns[manifest.id] = tuple(columns)
         self.registry.register(manifest, SHA, actor="ann")
         if behaviour is not None:
             self.serve.behaviours[manifest.id] = behaviour
+        if metrics:
+            self.log(manifest.id, **metrics)
         return manifest.id
 
     def tag(self, envelope_id: str, **tags: str | None) -> None:
         self.registry.set_tags(envelope_id, tags, actor="ann")
+
+    def log(self, envelope_id: str, **metrics: float) -> None:
+        self.registry.log_metrics(envelope_id, metrics, actor="ann")
 
     # --- what came of it
 

@@ -13,6 +13,7 @@ from envelope.registry import (
     changes,
     delivery,
     envelopes,
+    exclusions,
     facts,
     heartbeat,
     history,
@@ -27,6 +28,7 @@ from envelope.registry.delivery import BatchJobRow, DeploymentRow, RuleRow
 from envelope.registry.engine import BUSY_TIMEOUT_S, Clock, Database, open_database
 from envelope.registry.envelopes import EnvelopeRow
 from envelope.registry.history import History
+from envelope.registry.exclusions import Exclusion, Pause
 from envelope.registry.metrics import MetricPoint, check_time
 from envelope.registry.proofs import Proof, Report
 from envelope.registry.query import EnvelopeFacts, parse, query_from_tags
@@ -40,7 +42,9 @@ __all__ = [
     "EnvelopeFacts",
     "EnvelopeRow",
     "History",
+    "Exclusion",
     "MetricPoint",
+    "Pause",
     "Proof",
     "Registry",
     "ReleaseEvent",
@@ -263,7 +267,8 @@ class Registry:
         """Pin a deployment to an envelope and record a release; a controller carries it out.
 
         A deployment that is missing is created with the default config; a removed one comes back.
-        Raises ModelNotFound, and ConfigError for a name or an end time that cannot be.
+        Raises ModelNotFound; ConfigError for a name or an end time that cannot be, and for what was
+        rolled back there.
         """
         if until is not None:
             check_time(until, "until")
@@ -273,6 +278,7 @@ class Registry:
             if until is not None and until <= writer.now():
                 raise ConfigError(f"until, {until.isoformat()}, is over; use a time to come")
             row = delivery.put_deployment(writer, deployment)
+            exclusions.refuse_excluded(writer, deployment, envelope_id)
             delivery.pin(writer, deployment, envelope_id, until)
             new = NewRelease(
                 deployment=deployment,
@@ -290,6 +296,46 @@ class Registry:
         with changes.writing(self.database, actor) as writer:
             writer.lock_delivery()
             delivery.unpin(writer, deployment)
+
+    def request_rollback(
+        self, deployment: str, envelope_id: str, *, back_to: str, reason: str, actor: str
+    ) -> None:
+        """Keep an envelope off a deployment, and want another in its place; a pin is taken off.
+
+        A controller carries it out. Raises ConfigError for an unknown deployment.
+        """
+        with changes.writing(self.database, actor) as writer:
+            writer.lock_delivery()
+            delivery.existing_deployment(writer, deployment)
+            delivery.unpin(writer, deployment)
+            exclusions.exclude(writer, deployment, envelope_id, back_to=back_to, reason=reason)
+
+    def allow(self, deployment: str, envelope_id: str, *, actor: str) -> bool:
+        """Let an envelope that was rolled back be released again; whether it was excluded."""
+        with changes.writing(self.database, actor) as writer:
+            writer.lock_delivery()
+            delivery.existing_deployment(writer, deployment)
+            return exclusions.allow(writer, deployment, envelope_id)
+
+    def exclusions(self, deployment: str | None = None) -> list[Exclusion]:
+        """What was rolled back and is not allowed again, oldest rollback first."""
+        return exclusions.read_exclusions(self.database, deployment)
+
+    def pause_all(self, reason: str, *, actor: str) -> bool:
+        """Let no rule start anything; whether that is new."""
+        with changes.writing(self.database, actor) as writer:
+            writer.lock_delivery()
+            return exclusions.pause(writer, reason)
+
+    def resume_all(self, *, actor: str) -> bool:
+        """Let rules decide again; whether they were paused."""
+        with changes.writing(self.database, actor) as writer:
+            writer.lock_delivery()
+            return exclusions.resume(writer)
+
+    def pause(self) -> Pause | None:
+        """The pause of all rules that holds now."""
+        return exclusions.read_pause(self.database)
 
     def request_undeploy(self, deployment: str, *, actor: str) -> None:
         """Want the deployment gone; its rules do nothing until it is deployed or applied again."""

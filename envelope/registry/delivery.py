@@ -108,8 +108,9 @@ def _deployments(connection: Connection) -> dict[str, DeploymentRow]:
 
 
 def _rules(connection: Connection) -> dict[str, RuleRow]:
-    rows = connection.execute(select(tables.rules).order_by(tables.rules.c.name))
-    return {row["name"]: RuleRow(**row) for row in rows.mappings()}
+    columns = [tables.rules.c[name] for name in RuleRow.__slots__]
+    mine = select(*columns).where(~tables.rules.c.is_removed).order_by(tables.rules.c.name)
+    return {row["name"]: RuleRow(**row) for row in connection.execute(mine).mappings()}
 
 
 def _batch_jobs(connection: Connection) -> dict[str, BatchJobRow]:

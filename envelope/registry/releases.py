@@ -25,7 +25,7 @@ _GIVEN_UP = frozenset({"retired", "rejected", "failed", "rolled_back", "removed"
 TRANSITIONS: Mapping[str, frozenset[str]] = {
     "candidate": frozenset({"gated", "held", "starting"}) | _GIVEN_UP,
     "gated": frozenset({"starting", "held"}) | _GIVEN_UP,
-    "held": frozenset({"candidate", "gated", "starting"}) | _GIVEN_UP,
+    "held": frozenset({"candidate", "gated", "starting", "held"}) | _GIVEN_UP,  # for other reasons
     "starting": frozenset({"live", "held"}) | _GIVEN_UP,
     "live": _GIVEN_UP - {"rejected"},
     **{state: frozenset() for state in _GIVEN_UP},

@@ -24,6 +24,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    false,
     text,
 )
 from sqlalchemy.dialects import postgresql
@@ -251,6 +252,7 @@ rules = Table(
     Column("priority", Integer, nullable=False),
     Column("paused", Boolean, nullable=False),
     Column("version", Integer, nullable=False),
+    Column("is_removed", Boolean, nullable=False, server_default=false()),
     Index("rules_by_deployment", "deploy_to"),
 )
 
@@ -318,6 +320,7 @@ release_events = Table(
     Index("release_events_by_release", "release_id", "id"),
 )
 
+# What was rolled back. back_to: the envelope that takes its place until a newer one comes.
 exclusions = Table(
     "exclusions",
     metadata,
@@ -329,7 +332,20 @@ exclusions = Table(
     Column("actor", WORDS, nullable=False),
     Column("lifted_at", UtcTime),
     Column("lifted_by", WORDS),
+    Column("back_to", WORDS, ForeignKey("envelopes.id")),
     Index("exclusions_by_deployment", "deployment", "envelope_id"),
+)
+
+# While a row has no resumed_at, rules start nothing.
+pauses = Table(
+    "pauses",
+    metadata,
+    Column("id", NUMBER, primary_key=True, autoincrement=True),
+    Column("reason", WORDS, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("actor", WORDS, nullable=False),
+    Column("resumed_at", UtcTime),
+    Column("resumed_by", WORDS),
 )
 
 controllers = Table(

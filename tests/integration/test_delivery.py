@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.gates import Held, Passed, Rejected, Verdict
 from envelope.errors import ClusterError, StorageError
-from envelope.manifest import Manifest
 from tests.delivery_world import World
 from tests.fakes import START, Behaviour
 
@@ -477,28 +475,102 @@ def test_a_store_that_cannot_be_read_holds_back_one_deployment(
     assert serving.serve.answers("ltv") == new
 
 
-def _age_of(manifest: Manifest, live: Manifest | None) -> Verdict:
-    match manifest.tags.get("gate"):
-        case "reject":
-            return Rejected(reason="column age is gone")
-        case "hold":
-            return Held(reason="no metric auc")
-        case _:
-            return Passed()
+def gated(world: World, **gates: object) -> None:
+    world.apply(deployments={"ltv": {"gates": gates}})
+    world.settle()
 
 
-def test_gates_reject_and_hold(serving: World) -> None:
-    serving.gates = (_age_of,)
-    serving.restart()
+def test_what_would_break_callers_is_rejected_and_named(serving: World) -> None:
     old = serving.live()
-    rejected = serving.save(ok="yes", gate="reject")
+    new = serving.save(columns=["years"], ok="yes")
     serving.settle()
-    assert serving.states() == [(old, "live"), (rejected, "rejected")]
-    held = serving.save(ok="yes", gate="hold")
-    serving.settle()
-    assert serving.states()[-1] == (held, "held")
+    assert serving.states() == [(old, "live"), (new, "rejected")]
+    assert serving.releases()[0].reason == (
+        f"not compatible with what is live, {old}: predict: input column age is gone, callers send "
+        "it; predict: input column years is required, callers need not send it: float"
+    )
     assert serving.turn() == []
-    assert serving.serve.starts == [("ltv", old)]
+    gated(serving, schema="any")
+    assert serving.live() == new
+
+
+def test_a_gate_that_cannot_be_judged_holds_until_it_can(serving: World) -> None:
+    old = str(serving.live())
+    serving.tag(old, approved="yes")
+    serving.log(old, auc=0.9)
+    gated(serving, metrics=["auc >= 0.8"], tags={"approved": "yes"}, schema="any")
+    new = serving.save(ok="yes")
+    serving.settle()
+    assert serving.states()[-1] == (new, "held")
+    assert "tag approved is not set" in serving.releases()[0].reason
+    assert "has no metric auc" in serving.releases()[0].reason
+    assert serving.turn() == []
+    serving.tag(new, approved="yes")
+    serving.settle()
+    assert "tag approved" not in serving.releases()[0].reason
+    assert serving.live() == old
+    serving.log(new, auc=0.9)
+    serving.settle()
+    assert serving.live() == new
+    events = serving.registry.release_events(serving.releases()[0].id)
+    gate = next(event for event in events if event.to_state == "gated")
+    assert gate.reason == "every gate passed: tag approved is 'yes'; auc 0.9 >= 0.8"
+
+
+def test_a_rejection_lasts_as_long_as_its_reason(serving: World) -> None:
+    serving.log(str(serving.live()), auc=0.9)
+    gated(serving, metrics=["auc >= live"])
+    old = serving.live()
+    new = serving.save(metrics={"auc": 0.85}, ok="yes")
+    serving.settle()
+    assert serving.states()[-1] == (new, "rejected")
+    serving.log(new, auc=0.87)
+    serving.settle()
+    assert serving.live() == old
+    count = len(serving.releases())
+    serving.log(new, auc=0.95)
+    serving.settle()
+    assert serving.live() == new
+    assert len(serving.releases()) == count + 1
+
+
+def test_an_older_match_is_next_when_the_newest_is_rejected(serving: World) -> None:
+    gated(serving, metrics=["auc >= 0.8"])
+    second = serving.save(metrics={"auc": 0.9}, ok="yes")
+    serving.save(metrics={"auc": 0.1}, ok="yes")
+    serving.settle()
+    assert serving.live() == second
+
+
+def test_a_gate_that_closes_during_the_start_stops_it(serving: World) -> None:
+    gated(serving, tags={"approved": "yes"})
+    old = serving.live()
+    new = serving.save(Behaviour(start_s=20), ok="yes", approved="yes")
+    while serving.states()[-1] != (new, "starting"):
+        serving.turn()
+    serving.tag(new, approved=None)
+    serving.settle(check=lambda: _answers(serving, old))
+    assert serving.states()[-1] == (new, "held")
+    serving.tag(new, approved="yes")
+    serving.settle()
+    assert serving.live() == new
+
+
+def test_gates_hold_for_what_is_deployed_by_hand(serving: World) -> None:
+    gated(serving, metrics=["auc >= 0.8"])
+    old = serving.live()
+    chosen = serving.save(metrics={"auc": 0.1})
+    serving.registry.request_deploy("ltv", chosen, actor="bob")
+    serving.settle()
+    assert serving.states()[-1] == (chosen, "rejected")
+    assert serving.live() == old
+
+
+def test_a_config_change_compares_nothing_with_itself(serving: World) -> None:
+    live = str(serving.live())
+    serving.log(live, auc=0.9)
+    gated(serving, metrics=["auc > live"])
+    assert serving.states() == [(live, "retired"), (live, "live")]
 
 
 def test_several_deployments_start_at_once(world: World) -> None:

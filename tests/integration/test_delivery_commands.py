@@ -217,6 +217,67 @@ def test_deployments_and_rules_are_listed(serving: World, run: Run) -> None:
     assert json.loads(run("rules", "--json")[1])["query"] == "tags.ok = 'yes'"
 
 
+def test_releases_show_what_the_gates_found(serving: World, run: Run) -> None:
+    old = serving.live()
+    serving.save(ok="yes")
+    serving.settle()
+    printed = run("releases", "ltv", "--events", "--limit", "1")[1]
+    assert f"controller: every gate passed: schema compatible with {old}" in printed
+    record = json.loads(run("releases", "ltv", "--json", "--limit", "1")[1].splitlines()[0])
+    states = [event["to_state"] for event in record["events"]]
+    assert states == ["candidate", "gated", "starting", "live"]
+
+
+def test_rollback_says_what_comes_next(serving: World, run: Run) -> None:
+    old, new = serving.live(), serving.save(ok="yes")
+    serving.settle()
+    status, printed = run("rollback", "ltv", "--reason", "wrong in DE")
+    assert status == 0
+    assert printed.splitlines()[:2] == [
+        f"ltv goes back from {new} to {old}",
+        f"{new} stays off ltv until `envelope allow {new} --to ltv`; newer envelopes still come",
+    ]
+    serving.settle()
+    assert serving.live() == old
+    why = opinions(run)[new]
+    assert "by ann: wrong in DE" in why
+    assert f"`envelope allow {new} --to ltv` lets it come back" in why
+    assert "rolled_back rule us: rolled back: wrong in DE" in run("releases", "ltv")[1]
+    assert run("allow", new, "--to", "ltv") == (0, f"{new} is allowed on ltv again\n")
+    assert run("allow", new, "--to", "ltv") == (0, f"{new} was not rolled back on ltv\n")
+
+
+def test_rollback_to_a_release_of_a_pinned_deployment(serving: World, run: Run) -> None:
+    first = serving.releases()[0]
+    for _ in range(2):
+        serving.save(ok="yes")
+        serving.settle()
+    run("pin", "ltv")
+    live = serving.live()
+    printed = run("rollback", "ltv", "--to", first.id)[1]
+    assert f"ltv goes back from {live} to {first.envelope_id}" in printed
+    assert f"its pin to {live} by ann is taken off" in printed
+    serving.settle()
+    assert serving.live() == first.envelope_id
+
+
+def test_rollback_needs_somewhere_to_go(serving: World, run: Run) -> None:
+    status, printed = run("rollback", "ltv")
+    assert status == 1
+    assert "ltv has no earlier release of another envelope" in printed
+    assert "`envelope deploy ID --to ltv` serves any envelope" in printed
+    assert "not one release '01X'" in run("rollback", "ltv", "--to", "01X")[1]
+
+
+def test_pause_and_resume(serving: World, run: Run) -> None:
+    assert run("pause")[0] == 2
+    assert "all rules are paused" in run("pause", "--all", "--reason", "incident 7")[1]
+    assert "paused already" in run("pause", "--all")[1]
+    assert "wanted: no other, paused by ann: incident 7" in run("explain", "ltv")[1]
+    assert "rules decide again" in run("resume")[1]
+    assert "were not paused" in run("resume")[1]
+
+
 # --- explain
 
 
@@ -243,6 +304,20 @@ def test_explain_gives_a_reason_for_every_candidate(serving: World, run: Run) ->
     assert f"ltv: {live} is live, since 2026-03-01" in printed
     assert f"{live}  2026-03-01" in printed
     assert "wanted (live): newest match of rule us" in printed
+
+
+def test_explain_says_what_the_gates_say(serving: World, run: Run) -> None:
+    gates = {"metrics": ["auc >= 0.8"]}
+    serving.apply(deployments={"ltv": {"gates": gates}})
+    serving.log(str(serving.live()), auc=0.9)
+    rejected = serving.save(ok="yes", metrics={"auc": 0.1})
+    serving.settle()
+    held = serving.save(ok="yes")
+    serving.settle()
+    printed = run("explain", "ltv")[1]
+    assert "gates: auc >= 0.8, schema compatible with live, sample replay" in printed
+    assert f"{held} is held: {held} has no metric auc" in printed
+    assert "auc is 0.1, the gate `auc >= 0.8` wants >= 0.8" in opinions(run)[rejected]
 
 
 def test_explain_pins_priorities_and_pauses(serving: World, run: Run) -> None:

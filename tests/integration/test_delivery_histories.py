@@ -1,4 +1,4 @@
-"""Random histories: saves, tags, rules, failing and hanging starts, kills between any two writes.
+"""Random histories: saves, tags, gates, rollbacks, failing starts, kills at any write.
 
 Whatever happened, the newest match that can start is live once things are quiet, and a deployment
 that answered goes on answering until it is undeployed or its cluster is lost.
@@ -23,7 +23,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from controller.rollback import rollback_target
 from controller.state import Action, MoveRelease
+from controller.view import live_row
+from envelope.errors import ConfigError
 from envelope.registry import open_registry
 from tests.delivery_world import World, new_registry
 from tests.fakes import Behaviour, Kind
@@ -45,6 +48,8 @@ BEHAVIOURS = st.builds(
     drain_s=st.sampled_from((0.0, 3.0)),
 )
 TAGS = st.sampled_from((("us", "hotfix"), ("us",), ("hotfix",), ()))
+AUCS = st.sampled_from((0.9, 0.9, 0.9, 0.2, None))  # None: cannot be judged yet
+GATED = {"ltv": {"metrics": ["auc >= 0.5"]}, "churn": {}}
 TURNS = st.integers(0, 9)  # one start takes about 20
 
 
@@ -59,9 +64,11 @@ class Histories(RuleBasedStateMachine):
         path = new_registry(self.template, Path(self._folder.name) / "registry.db")
         self.world = World.open(path)
         self.tags: dict[str, set[str]] = {}
+        self.aucs: dict[str, float | None] = {}
         self.paused: set[str] = set()
         self.removed: set[str] = set()
         self.pins: dict[str, str] = {}
+        self.undone: dict[str, list[str]] = {name: [] for name in DEPLOYMENTS}
         self.config = dict.fromkeys(DEPLOYMENTS, 1)
         self.has_answered: set[str] = set()
         self.has_live: set[str] = set()
@@ -81,11 +88,13 @@ class Histories(RuleBasedStateMachine):
             self._apply(name)
         for name in RULES:
             self._put_rule(name)
-        return multiple(*(self._save(each, ("us", "hotfix")) for each in behaviours))
+        return multiple(*(self._save(each, ("us", "hotfix"), 0.9) for each in behaviours))
 
-    @rule(target=envelopes, behaviour=BEHAVIOURS, tags=TAGS, turns=TURNS)
-    def save(self, behaviour: Behaviour, tags: tuple[str, ...], turns: int) -> object:
-        envelope_id = self._save(behaviour, tags)
+    @rule(target=envelopes, behaviour=BEHAVIOURS, tags=TAGS, auc=AUCS, turns=TURNS)
+    def save(
+        self, behaviour: Behaviour, tags: tuple[str, ...], auc: float | None, turns: int
+    ) -> object:
+        envelope_id = self._save(behaviour, tags, auc)
         self.take_turns(turns)
         return envelope_id
 
@@ -96,6 +105,12 @@ class Histories(RuleBasedStateMachine):
         self.tags[envelope_id] = set(tags)
         self.take_turns(turns)
 
+    @rule(envelope_id=envelopes, turns=TURNS)
+    def measure(self, envelope_id: str, turns: int) -> None:
+        self.world.log(envelope_id, auc=0.9)
+        self.aucs[envelope_id] = 0.9
+        self.take_turns(turns)
+
     @rule(name=st.sampled_from(sorted(RULES)), turns=TURNS)
     def pause_or_resume(self, name: str, turns: int) -> None:
         self.paused ^= {name}
@@ -104,6 +119,10 @@ class Histories(RuleBasedStateMachine):
 
     @rule(deployment=st.sampled_from(DEPLOYMENTS), envelope_id=envelopes, turns=TURNS)
     def deploy(self, deployment: str, envelope_id: str, turns: int) -> None:
+        if envelope_id in self.undone[deployment]:
+            with pytest.raises(ConfigError, match="envelope allow"):
+                self.world.registry.request_deploy(deployment, envelope_id, actor="bob")
+            return
         self.world.registry.request_deploy(deployment, envelope_id, actor="bob")
         self.pins[deployment] = envelope_id
         self.removed.discard(deployment)
@@ -128,6 +147,30 @@ class Histories(RuleBasedStateMachine):
             case _:
                 self.config[deployment] += what == "change"
                 self._apply(deployment)
+        self.take_turns(turns)
+
+    @rule(deployment=st.sampled_from(DEPLOYMENTS), turns=TURNS)
+    def roll_back(self, deployment: str, turns: int) -> None:
+        registry = self.world.registry
+        history = registry.releases(deployment)
+        live = live_row(history)
+        if live is None or deployment in self.removed:
+            return
+        try:
+            target = rollback_target(live, history, registry.exclusions(deployment))
+        except ConfigError:
+            return
+        undone, back_to = live.envelope_id, target.envelope_id
+        registry.request_rollback(deployment, undone, back_to=back_to, reason="bad", actor="bob")
+        self.undone[deployment].append(undone)
+        self.pins.pop(deployment, None)
+        self.take_turns(turns)
+
+    @rule(deployment=st.sampled_from(DEPLOYMENTS), envelope_id=envelopes, turns=TURNS)
+    def allow(self, deployment: str, envelope_id: str, turns: int) -> None:
+        self.world.registry.allow(deployment, envelope_id, actor="bob")
+        undone = self.undone[deployment]
+        self.undone[deployment] = [each for each in undone if each != envelope_id]
         self.take_turns(turns)
 
     # --- what happens
@@ -163,10 +206,12 @@ class Histories(RuleBasedStateMachine):
             self.goes_on_being_live()
 
     def is_live(self, action: Action) -> None:
-        """A release is live when it answers, whatever Serve says."""
+        """A release is live when it answers, whatever Serve says, and never past its gates."""
         if isinstance(action, MoveRelease) and action.to_state == "live":
             envelope_id = self.world.registry.release(action.release_id).envelope_id
             assert self.world.serve.answers(action.deployment) == envelope_id
+            assert self._verdict(action.deployment, envelope_id) == "passes"
+            assert envelope_id not in self.undone[action.deployment]
 
     @rule()
     def quiet_and_right(self) -> None:
@@ -205,7 +250,10 @@ class Histories(RuleBasedStateMachine):
             assert deployment not in self.world.serve.names()
             return
         open_ones = [row for row in self.world.releases(deployment) if row.ended_at is None]
-        assert len(open_ones) == (live is not None), "nothing is left half-way"
+        unheld = [row for row in open_ones if row.state != "held"]
+        assert len(unheld) == (live is not None), "nothing is left half-way"
+        # What is live went through, so what was live before can be gone back to.
+        assert live is None or live not in self.undone[deployment], self.world.history()
         expected = self._expected(deployment)
         if expected is not None:
             assert live == expected, self.world.history()
@@ -214,28 +262,52 @@ class Histories(RuleBasedStateMachine):
         """The newest match that can start; None where what was live stays."""
         if deployment in self.pins:
             pinned = self.pins[deployment]
-            return pinned if self._kind(pinned) == "starts" else None
-        best: tuple[int, int] | None = None
-        order = list(self.tags)
+            is_good = self._verdict(deployment, pinned) == "passes"
+            return pinned if is_good and self._kind(pinned) == "starts" else None
+        for envelope_id in self._best_first(deployment):
+            undone = self.undone[deployment]
+            if envelope_id in undone:
+                continue
+            order = list(self.tags)
+            if undone and order.index(envelope_id) < max(map(order.index, undone)):
+                return None  # what was gone back to, or what has come since
+            verdict = self._verdict(deployment, envelope_id)
+            if verdict == "held":
+                return None
+            if verdict == "passes" and self._kind(envelope_id) == "starts":
+                return envelope_id
+        return None
+
+    def _best_first(self, deployment: str) -> list[str]:
+        ranked: dict[str, tuple[int, int]] = {}
         for name, (target, tag, priority) in RULES.items():
             if target != deployment or name in self.paused:
                 continue
-            for age, envelope_id in enumerate(order):
-                if tag in self.tags[envelope_id] and self._kind(envelope_id) == "starts":
-                    best = max(best or (priority, age), (priority, age))
-        return order[best[1]] if best else None
+            for age, envelope_id in enumerate(self.tags):
+                if tag in self.tags[envelope_id]:
+                    rank = (priority, age)
+                    ranked[envelope_id] = max(ranked.get(envelope_id, rank), rank)
+        return sorted(ranked, key=lambda envelope_id: ranked[envelope_id], reverse=True)
+
+    def _verdict(self, deployment: str, envelope_id: str) -> str:
+        auc = self.aucs[envelope_id]
+        if not GATED[deployment]:
+            return "passes"
+        return "held" if auc is None else "passes" if auc >= 0.5 else "rejected"
 
     def _kind(self, envelope_id: str) -> Kind:
         return self.world.serve.behaviours[envelope_id].kind
 
-    def _save(self, behaviour: Behaviour, tags: tuple[str, ...]) -> str:
-        envelope_id = self.world.save(behaviour, **dict.fromkeys(tags, "yes"))
+    def _save(self, behaviour: Behaviour, tags: tuple[str, ...], auc: float | None) -> str:
+        metrics = {} if auc is None else {"auc": auc}
+        envelope_id = self.world.save(behaviour, metrics=metrics, **dict.fromkeys(tags, "yes"))
+        self.aucs[envelope_id] = auc
         self.tags[envelope_id] = set(tags)
         return envelope_id
 
     def _apply(self, deployment: str) -> None:
         config = {"start_timeout_s": TIMEOUT_S, "max_queue": self.config[deployment]}
-        self.world.apply(deployments={deployment: config})
+        self.world.apply(deployments={deployment: {**config, "gates": GATED[deployment]}})
         self.removed.discard(deployment)
 
     def _put_rule(self, name: str) -> None:

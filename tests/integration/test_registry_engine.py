@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
 from envelope.errors import ConfigError, StorageError
 from envelope.registry import Registry, migrate, open_registry, upgrade
 from envelope.registry.engine import open_database
-from envelope.registry.tables import metadata
+from envelope.registry.tables import metadata, rule_versions
+from tests.fakes import START
 from tests.integration.databases import PostgresServer
 from tests.integration.registry_workers import (
     FORKSERVER,
@@ -39,6 +41,33 @@ def test_the_migrations_make_the_tables(registry: Registry) -> None:
 def test_the_newest_migration_is_the_schema_version() -> None:
     script = ScriptDirectory.from_config(migrate.alembic_config())
     assert script.get_heads() == [migrate.SCHEMA_VERSION]
+
+
+def test_a_registry_of_the_first_schema_keeps_its_rules(registry_url: str) -> None:
+    """0002 adds columns to tables that hold rows already."""
+    database = open_database(registry_url)
+    config = migrate.alembic_config()
+    with database.writing() as connection:
+        if migrate._version(connection) is not None:
+            connection.execute(text("DROP SCHEMA public CASCADE"))
+            connection.execute(text("CREATE SCHEMA public"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(
+            text(
+                "INSERT INTO rules (name, query, deploy_to, priority, paused, version) "
+                "VALUES ('us', 'proved = true', 'ltv', 0, false, 1)"
+            )
+        )
+        version = {"rule": "us", "version": 1, "query": "proved = true", "deploy_to": "ltv"}
+        stamps = {"priority": 0, "paused": False, "at": START, "actor": "ann"}
+        connection.execute(insert(rule_versions), {**version, **stamps})
+    database.engine.dispose()
+    assert upgrade(registry_url) == migrate.SCHEMA_VERSION
+    registry = open_registry(registry_url)
+    assert [(rule.name, rule.query) for rule in registry.rules()] == [("us", "proved = true")]
+    assert registry.exclusions() == []
+    registry.close()
 
 
 def test_sqlite_is_created_in_a_new_folder_in_wal_mode(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def read(matches: dict[str, list[str]], rule: RuleRow) -> Iterator[Candidate]:
             {"us": ["E1", "E2"]},
             {"E1": "no", "E2": "out of memory"},
             None,
-            "every match has failed; the best was E2: out of memory",
+            "no match may be started; the best was E2: out of memory",
             id="all-failed",
         ),
         pytest.param(
