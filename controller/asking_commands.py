@@ -1,4 +1,4 @@
-"""What runs, and why: releases, explain, deployments, rules."""
+"""What runs, and why: releases, explain, who-answered, deployments, rules."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from controller.command_line import connect, find, say_if_silent, url_of
+from controller.command_line import connect, find, parse_past, say_if_silent, url_of
+from envelope.errors import ModelNotFound
 
 if TYPE_CHECKING:
     from controller.explain import Explanation, Opinion
@@ -20,7 +21,7 @@ DEFAULT_LIMIT = 20
 
 def add_commands(group: click.Group) -> None:
     """Add the commands of this module."""
-    for command in (releases, explain, deployments, rules):
+    for command in (releases, explain, who_answered, deployments, rules):
         group.add_command(command)
 
 
@@ -65,6 +66,31 @@ def explain(name: str, as_json: bool) -> None:
     for line in [*_situation(found), *_opinion_lines(found)]:
         click.echo(line)
     say_if_silent(connection)
+
+
+@click.command("who-answered")
+@click.argument("name")
+@click.option("--at", "text", required=True, metavar="TIME", help="A time, or 8h for 8 h ago.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
+def who_answered(name: str, text: str, as_json: bool) -> None:
+    """Say which envelope answered at /NAME at a time: two while one took the other's place."""
+    registry = connect().registry
+    find(registry, name)
+    at = parse_past("--at", text)
+    rows = registry.live_at(name, at)
+    if not rows:
+        raise ModelNotFound(
+            f"nothing was live on {name} at {at.isoformat(timespec='seconds')}; see "
+            f"`envelope releases {name}`"
+        )
+    for row in rows:
+        if as_json:
+            click.echo(json.dumps(_release_record(row)))
+            continue
+        until = f"{row.ended_at:%Y-%m-%d %H:%M:%S}" if row.ended_at else "now"
+        by = f"rule {row.rule} version {row.rule_version}" if row.rule else f"hand ({row.actor})"
+        click.echo(f"{row.envelope_id}  live {row.live_at:%Y-%m-%d %H:%M:%S} to {until} UTC")
+        click.echo(f"    release {row.id}, by {by}, config version {row.config_version}")
 
 
 @click.command()

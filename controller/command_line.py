@@ -51,14 +51,21 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days"}
 
 def parse_until(text: str | None) -> datetime | None:
     """Read the end of a pin: a length from now, or a time. Raises UsageError."""
-    if text is None:
-        return None
+    return None if text is None else _parse_time("--until", text, sign=1)
+
+
+def parse_past(option: str, text: str) -> datetime:
+    """Read a time that is over: a length before now, or a time. Raises UsageError."""
+    return _parse_time(option, text, sign=-1)
+
+
+def _parse_time(option: str, text: str, *, sign: int) -> datetime:
     if length := _LENGTH.fullmatch(text.strip()):
-        return datetime.now(UTC) + timedelta(**{_UNITS[length[2]]: int(length[1])})
+        return datetime.now(UTC) + sign * timedelta(**{_UNITS[length[2]]: int(length[1])})
     try:
         at = datetime.fromisoformat(text)
     except ValueError as exc:
-        raise click.UsageError(f"--until {text!r}: use 30m, 8h, 3d or 2026-03-01T18:00Z") from exc
+        raise click.UsageError(f"{option} {text!r}: use 30m, 8h, 3d or 2026-03-01T18:00Z") from exc
     if at.tzinfo is None:
-        raise click.UsageError(f"--until {text} has no time zone; write {text}Z for UTC")
+        raise click.UsageError(f"{option} {text} has no time zone; write {text}Z for UTC")
     return at

@@ -13,7 +13,7 @@ def rollback_target(
     live: ReleaseRow,
     releases: Sequence[ReleaseRow],
     exclusions: Iterable[Exclusion],
-    to: str | None,
+    to: str | None = None,
 ) -> ReleaseRow:
     """The release whose envelope takes the place of what is live.
 

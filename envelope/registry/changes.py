@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -79,6 +79,18 @@ def writing(database: Database, actor: str) -> Iterator[Writer]:
         yield writer
         if writer.noted:
             _publish(database, connection, writer.noted)
+
+
+class _Tried(Exception):
+    """Leaves the transaction, so that it is rolled back."""
+
+
+@contextmanager
+def trying(database: Database, actor: str) -> Iterator[Writer]:
+    """Write in a transaction that is always rolled back, to see what it would do."""
+    with suppress(_Tried), database.writing() as connection:
+        yield Writer(database=database, connection=connection, actor=actor)
+        raise _Tried
 
 
 def _publish(database: Database, connection: Connection, rows: list[dict[str, Any]]) -> None:

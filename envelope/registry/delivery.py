@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from envelope.config import (
     BatchJobConfig,
@@ -107,9 +107,10 @@ def _deployments(connection: Connection) -> dict[str, DeploymentRow]:
     }
 
 
-def _rules(connection: Connection) -> dict[str, RuleRow]:
+def _rules(connection: Connection, *, removed: bool = False) -> dict[str, RuleRow]:
     columns = [tables.rules.c[name] for name in RuleRow.__slots__]
-    mine = select(*columns).where(~tables.rules.c.is_removed).order_by(tables.rules.c.name)
+    is_mine = tables.rules.c.is_removed.is_(removed)
+    mine = select(*columns).where(is_mine).order_by(tables.rules.c.name)
     return {row["name"]: RuleRow(**row) for row in connection.execute(mine).mappings()}
 
 
@@ -126,11 +127,15 @@ def _batch_jobs(connection: Connection) -> dict[str, BatchJobRow]:
 # --- applying
 
 
-def apply_state(writer: Writer, state: DesiredState) -> list[str]:
-    """Create and update what the state names, nothing else; return a line for each change.
+Rest = Literal["keep", "remove"]
 
-    A second call with the same state changes nothing and returns []. A deployment that was removed
-    comes back when the state names it.
+
+def apply_state(writer: Writer, state: DesiredState, rest: Rest = "keep") -> list[str]:
+    """Create and update what the state names; return a line for each change.
+
+    rest: what becomes of what it does not name; a deployment is undeployed.
+    A second call with the same state changes nothing and returns []. A deployment or rule that was
+    removed comes back when the state names it.
     Raises ConfigError for a rule whose deployment or query is wrong, a name that cannot be.
     """
     connection = writer.connection
@@ -141,13 +146,52 @@ def apply_state(writer: Writer, state: DesiredState) -> list[str]:
     lines: list[str] = []
     for name, config in state.deployments.items():
         lines += _put_deployment(writer, name, config, deployments.get(name))
-    rules = _rules(connection)
+    rules, removed = _rules(connection), _rules(connection, removed=True)
     for name, rule in state.rules.items():
-        lines += _put_rule(writer, name, rule, rules.get(name))
+        if name in removed:
+            lines += _bring_back_rule(writer, name, rule, removed[name])
+        else:
+            lines += _put_rule(writer, name, rule, rules.get(name))
     jobs = _batch_jobs(connection)
     for name, job in state.batch_jobs.items():
         lines += _put_batch_job(writer, name, job, jobs.get(name))
-    return lines
+    return lines + (_remove_rest(writer, state) if rest == "remove" else [])
+
+
+def _remove_rest(writer: Writer, state: DesiredState) -> list[str]:
+    connection, lines = writer.connection, []
+    for name in _rules(connection).keys() - state.rules.keys():
+        mine = update(tables.rules).where(tables.rules.c.name == name)
+        connection.execute(mine.values(is_removed=True))
+        writer.note("rule", name, writer.now(), is_removed=True)
+        lines.append(f"rule {name}: removed")
+    for name, row in _deployments(connection).items():
+        if name not in state.deployments and not row.is_removed:
+            remove(writer, name)
+            lines.append(f"deployment {name}: undeployed")
+    for name in _batch_jobs(connection).keys() - state.batch_jobs.keys():
+        connection.execute(delete(tables.batch_jobs).where(tables.batch_jobs.c.name == name))
+        writer.note("batch_job", name, writer.now(), is_removed=True)
+        lines.append(f"batch job {name}: removed")
+    return sorted(lines)
+
+
+def read_state(database: Database) -> DesiredState:
+    """All that is wanted, as it would be written."""
+    with database.reading() as connection:
+        deployments, rules = _deployments(connection), _rules(connection)
+        jobs = _batch_jobs(connection)
+    return DesiredState(
+        deployments={
+            name: each.config for name, each in deployments.items() if not each.is_removed
+        },
+        rules={name: _rule_config(each) for name, each in rules.items()},
+        batch_jobs={name: each.config for name, each in jobs.items()},
+    )
+
+
+def _rule_config(row: RuleRow) -> RuleConfig:
+    return RuleConfig(**{key: getattr(row, key) for key in RuleConfig.model_fields})
 
 
 def _faults(state: DesiredState, known: set[str]) -> Iterator[str]:
@@ -231,22 +275,37 @@ def _put_rule(writer: Writer, name: str, rule: RuleConfig, old: RuleRow | None) 
     if old is None:
         version, lines = 1, [f"rule {name}: created"]
     else:
-        before = RuleConfig(**{key: getattr(old, key) for key in row})
-        version, lines = old.version + 1, _differences(f"rule {name}", before, rule)
+        lines = _differences(f"rule {name}", _rule_config(old), rule)
+        version = old.version + 1
     if not lines:
         return []
-    now = writer.now()
     if old is None:
         writer.connection.execute(insert(tables.rules), {"name": name, "version": version, **row})
     else:
-        mine = update(tables.rules).where(tables.rules.c.name == name)
-        writer.connection.execute(mine.values({"version": version, **row}))
-    writer.connection.execute(
-        insert(tables.rule_versions),
-        {"rule": name, "version": version, "at": now, "actor": writer.actor, **row},
-    )
-    writer.note("rule", name, now, version=version, changes=lines)
+        _update_rule(writer, name, version, row)
+    _record_rule(writer, name, version, row, lines)
     return lines
+
+
+def _bring_back_rule(writer: Writer, name: str, rule: RuleConfig, former: RuleRow) -> list[str]:
+    row, version, lines = rule.model_dump(mode="json"), former.version + 1, [f"rule {name}: back"]
+    _update_rule(writer, name, version, {**row, "is_removed": False})
+    _record_rule(writer, name, version, row, lines)
+    return lines
+
+
+def _update_rule(writer: Writer, name: str, version: int, row: Mapping[str, Any]) -> None:
+    mine = update(tables.rules).where(tables.rules.c.name == name)
+    writer.connection.execute(mine.values({"version": version, **row}))
+
+
+def _record_rule(
+    writer: Writer, name: str, version: int, row: Mapping[str, Any], lines: list[str]
+) -> None:
+    now = writer.now()
+    history = {"rule": name, "version": version, "at": now, "actor": writer.actor, **row}
+    writer.connection.execute(insert(tables.rule_versions), history)
+    writer.note("rule", name, now, version=version, changes=lines)
 
 
 def _put_batch_job(

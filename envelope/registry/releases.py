@@ -201,6 +201,19 @@ def read_many(
         return [ReleaseRow(**row) for row in rows]
 
 
+def read_live_at(database: Database, deployment: str, at: datetime) -> list[ReleaseRow]:
+    """The releases that were live at a time, the one that became live last first."""
+    query = (
+        select(releases)
+        .where(releases.c.deployment == deployment, releases.c.live_at <= at)
+        .where(releases.c.ended_at.is_(None) | (releases.c.ended_at > at))
+        .order_by(releases.c.live_at.desc(), releases.c.id.desc())
+    )
+    with database.reading() as connection:
+        rows: Any = connection.execute(query).mappings()
+        return [ReleaseRow(**row) for row in rows]
+
+
 def read_events(database: Database, release_id: str) -> list[ReleaseEvent]:
     """Every transition of a release, oldest first."""
     columns = (

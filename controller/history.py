@@ -1,0 +1,56 @@
+"""What a rule would have wanted, had it been there: a query asked of the registry as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from controller.view import OF_ENVELOPES
+from envelope.registry import Change, Registry
+
+FEED_PAGE = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """From when on which envelope was the newest match; None where nothing matched.
+
+    because: what changed then; "" for how it was at the beginning.
+    """
+
+    at: datetime
+    envelope_id: str | None
+    because: str
+
+
+def would_have_wanted(registry: Registry, query: str, since: datetime) -> Iterator[Step]:
+    """Each time the newest match of a query changed, oldest first, beginning with `since`.
+
+    Gates, priorities, pins and starts that fail are not played back.
+    Raises QueryError.
+    """
+    newest = _newest(registry, query, since)
+    yield Step(at=since, envelope_id=newest, because="")
+    asked_at = since
+    for change in _changes_since(registry, since):
+        if change.at == asked_at:
+            continue  # several of one transaction
+        asked_at = change.at
+        found = _newest(registry, query, asked_at)
+        if found != newest:
+            newest = found
+            yield Step(at=asked_at, envelope_id=found, because=f"{change.kind} by {change.actor}")
+
+
+def _newest(registry: Registry, query: str, at: datetime) -> str | None:
+    return next((row.id for row in registry.find(query, as_of=at, limit=1)), None)
+
+
+def _changes_since(registry: Registry, since: datetime) -> Iterator[Change]:
+    seen = 0
+    while page := registry.changes(seen, limit=FEED_PAGE):
+        for change in page:
+            if change.at > since and change.kind in OF_ENVELOPES:
+                yield change
+        seen = page[-1].seq

@@ -1,0 +1,218 @@
+"""The part of the registry that says what should run where, and what did."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from envelope.config import DeploymentConfig, DesiredState
+from envelope.errors import ConfigError
+from envelope.registry import changes, delivery, envelopes, exclusions, releases
+from envelope.registry.delivery import BatchJobRow, DeploymentRow, RuleRow
+from envelope.registry.engine import Database
+from envelope.registry.exclusions import Exclusion, Pause
+from envelope.registry.metrics import check_time
+from envelope.registry.releases import NewRelease, ReleaseEvent, ReleaseRow
+
+
+class DeliveryRegistry:
+    """Deployments, rules, batch jobs and releases. See `Registry`, which it is a part of."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def apply_state(
+        self, state: DesiredState, *, actor: str, rest: delivery.Rest = "keep"
+    ) -> list[str]:
+        """Create and update what the state names; a line for each change, [] for none.
+
+        rest: what becomes of what it does not name.
+        Raises ConfigError naming every rule whose deployment or query is wrong.
+        """
+        with changes.writing(self.database, actor) as writer:
+            writer.lock_delivery()
+            return delivery.apply_state(writer, state, rest)
+
+    def plan_state(
+        self, state: DesiredState, *, actor: str, rest: delivery.Rest = "keep"
+    ) -> list[str]:
+        """What `apply_state` would change; nothing is written. Raises what it would raise."""
+        with changes.trying(self.database, actor) as writer:
+            writer.lock_delivery()
+            return delivery.apply_state(writer, state, rest)
+
+    def state(self) -> DesiredState:
+        """All deployments, rules and batch jobs that are wanted."""
+        return delivery.read_state(self.database)
+
+    def deployments(self) -> list[DeploymentRow]:
+        """Every deployment, by name; removed ones are flagged."""
+        return delivery.read_deployments(self.database)
+
+    def deployment_config(self, name: str, version: int) -> DeploymentConfig:
+        """A deployment's config as it was in one version. Raises ConfigError when unknown."""
+        return delivery.read_config(self.database, name, version)
+
+    def rules(self) -> list[RuleRow]:
+        """Every rule, by name."""
+        return delivery.read_rules(self.database)
+
+    def batch_jobs(self) -> list[BatchJobRow]:
+        """Every batch job, by name."""
+        return delivery.read_batch_jobs(self.database)
+
+    def request_deploy(
+        self, deployment: str, envelope_id: str, *, actor: str, until: datetime | None = None
+    ) -> ReleaseRow:
+        """Pin a deployment to an envelope and record a release; a controller carries it out.
+
+        A deployment that is missing is created with the default config; a removed one comes back.
+        Raises ModelNotFound; ConfigError for a name or an end time that cannot be, and for what was
+        rolled back there.
+        """
+        if until is not None:
+            check_time(until, "until")
+        with changes.writing(self.database, actor) as writer:
+            writer.lock_delivery()
+            envelopes.lock(writer, envelope_id)
+            if until is not None and until <= writer.now():
+                raise ConfigError(f"until, {until.isoformat()}, is over; use a time to come")
+            row = delivery.put_deployment(writer, deployment)
+            exclusions.refuse_excluded(writer, deployment, envelope_id)
+            delivery.pin(writer, deployment, envelope_id, until)
+            new = NewRelease(
+                deployment=deployment,
+                envelope_id=envelope_id,
+                rule=None,
+                rule_version=None,
+                config_version=row.config_version,
+                reason="deployed by hand",
+            )
+            release_id = releases.create(writer, new)
+        return self.release(release_id)
+
+    def unpin(self, deployment: str, *, actor: str) -> None:
+        """Let rules decide again. Raises ConfigError for an unknown deployment."""
+        with changes.writing(self.database, actor) as writer:
+            writer.lock_delivery()
+            delivery.unpin(writer, deployment)
+
+    def request_rollback(
+        self, deployment: str, envelope_id: str, *, back_to: str, reason: str, actor: str
+    ) -> None:
+        """Keep an envelope off a deployment, and want another in its place; a pin is taken off.
+
+        A controller carries it out. Raises ConfigError for an unknown deployment.
+        """
+        with changes.writing(self.database, actor) as writer:
+            writer.lock_delivery()
+            delivery.existing_deployment(writer, deployment)
+            delivery.unpin(writer, deployment)
+            exclusions.exclude(writer, deployment, envelope_id, back_to=back_to, reason=reason)
+
+    def allow(self, deployment: str, envelope_id: str, *, actor: str) -> bool:
+        """Let an envelope that was rolled back be released again; whether it was excluded."""
+        with changes.writing(self.database, actor) as writer:
+            writer.lock_delivery()
+            delivery.existing_deployment(writer, deployment)
+            return exclusions.allow(writer, deployment, envelope_id)
+
+    def exclusions(self, deployment: str | None = None) -> list[Exclusion]:
+        """What was rolled back and is not allowed again, oldest rollback first."""
+        return exclusions.read_exclusions(self.database, deployment)
+
+    def pause_all(self, reason: str, *, actor: str) -> bool:
+        """Let no rule start anything; whether that is new."""
+        with changes.writing(self.database, actor) as writer:
+            writer.lock_delivery()
+            return exclusions.pause(writer, reason)
+
+    def resume_all(self, *, actor: str) -> bool:
+        """Let rules decide again; whether they were paused."""
+        with changes.writing(self.database, actor) as writer:
+            writer.lock_delivery()
+            return exclusions.resume(writer)
+
+    def pause(self) -> Pause | None:
+        """The pause of all rules that holds now."""
+        return exclusions.read_pause(self.database)
+
+    def request_undeploy(self, deployment: str, *, actor: str) -> None:
+        """Want the deployment gone; its rules do nothing until it is deployed or applied again."""
+        with changes.writing(self.database, actor) as writer:
+            writer.lock_delivery()
+            delivery.remove(writer, deployment)
+
+    def create_release(
+        self,
+        *,
+        deployment: str,
+        envelope_id: str,
+        rule: str | None,
+        rule_version: int | None,
+        config_version: int,
+        actor: str,
+        reason: str,
+        state: str = "candidate",
+    ) -> ReleaseRow:
+        """Record a release. Raises ConfigError for an unknown deployment, ModelNotFound."""
+        new = NewRelease(
+            deployment=deployment,
+            envelope_id=envelope_id,
+            rule=rule,
+            rule_version=rule_version,
+            config_version=config_version,
+            reason=reason,
+            state=state,
+        )
+        with changes.writing(self.database, actor) as writer:
+            envelopes.lock(writer, envelope_id)
+            delivery.existing_deployment(writer, deployment)
+            release_id = releases.create(writer, new)
+        return self.release(release_id)
+
+    def move_release(
+        self,
+        release_id: str,
+        to_state: str,
+        *,
+        reason: str,
+        actor: str,
+        expected: str | None = None,
+        app_version: str | None = None,
+    ) -> ReleaseRow:
+        """Move a release to its next state, and record why and as which application.
+
+        Raises StaleRelease when it is not in `expected`, EnvelopeError for a move that cannot be.
+        """
+        with changes.writing(self.database, actor) as writer:
+            releases.move(
+                writer,
+                release_id,
+                to_state,
+                reason=reason,
+                expected=expected,
+                app_version=app_version,
+            )
+        return self.release(release_id)
+
+    def releases(
+        self,
+        deployment: str | None = None,
+        *,
+        open_only: bool = False,
+        limit: int | None = None,
+    ) -> list[ReleaseRow]:
+        """Releases, newest first. open_only: those that have not ended."""
+        return releases.read_many(self.database, deployment, open_only=open_only, limit=limit)
+
+    def live_at(self, deployment: str, at: datetime) -> list[ReleaseRow]:
+        """The releases that were live then: one, two while one took the other's place, or none."""
+        return releases.read_live_at(self.database, deployment, check_time(at, "at"))
+
+    def release(self, release_id: str) -> ReleaseRow:
+        """One release. Raises EnvelopeError when there is none."""
+        return releases.read_one(self.database, release_id)
+
+    def release_events(self, release_id: str) -> list[ReleaseEvent]:
+        """Every transition of a release, oldest first."""
+        return releases.read_events(self.database, release_id)
