@@ -97,6 +97,8 @@ def who_answered(name: str, text: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 def deployments(as_json: bool) -> None:
     """List deployments with what is live on each."""
+    from controller.explain import alarm_of
+
     connection = connect()
     live = {
         row.deployment: row
@@ -105,12 +107,15 @@ def deployments(as_json: bool) -> None:
     }
     for row in connection.registry.deployments():
         envelope_id = live[row.name].envelope_id if row.name in live else None
+        alarm = alarm_of(connection.registry, row, live.get(row.name), datetime.now(UTC))
         if as_json:
-            click.echo(json.dumps(_deployment_record(row, envelope_id)))
+            click.echo(json.dumps({**_deployment_record(row, envelope_id), "alarm": alarm}))
             continue
         notes = "undeployed" if row.is_removed else envelope_id or "nothing live"
         pinned = f"  pinned by {row.pinned_by}" if row.pin_envelope_id else ""
         click.echo(f"{row.name:<24} {notes}  {url_of(connection, row.name)}{pinned}")
+        if alarm is not None:
+            click.echo(f"    OVERDUE: {alarm}")
 
 
 @click.command()
@@ -164,6 +169,8 @@ def _situation(found: Explanation) -> Iterable[str]:
         )
         yield f"{row.name}: {live.envelope_id} is live, since {live.live_at:%Y-%m-%d %H:%M:%S} UTC"
         yield f"  release {live.id}, by {by}, config version {live.config_version}"
+    if found.alarm is not None:
+        yield f"  OVERDUE: {found.alarm}"
     for release in found.on_the_way:
         yield f"  {release.envelope_id} is {release.state}: {release.reason}"
     wanted = found.choice.wanted
@@ -200,6 +207,7 @@ def _explanation_record(found: Explanation) -> dict[str, Any]:
         "on_the_way": [_release_record(row) for row in found.on_the_way],
         "wanted": wanted.envelope_id if wanted else None,
         "why": found.choice.why,
+        "alarm": found.alarm,
         "gates": found.deployment.config.gates.model_dump(mode="json"),
         "candidates": [
             {field: _plain(getattr(each, field)) for field in each.__slots__}

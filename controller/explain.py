@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
+from controller.age import overdue
 from controller.rules import (
     Candidate,
     Choice,
@@ -40,7 +41,10 @@ class Opinion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """live, on_the_way: releases that have not ended. opinions: best candidate first."""
+    """live, on_the_way: releases that have not ended. opinions: best candidate first.
+
+    alarm: that what is live is too old.
+    """
 
     deployment: DeploymentRow
     live: ReleaseRow | None
@@ -48,6 +52,7 @@ class Explanation:
     choice: Choice
     rules: Sequence[RuleRow]
     opinions: Sequence[Opinion]
+    alarm: str | None
 
 
 def explain(registry: Registry, name: str, now: datetime) -> Explanation:
@@ -83,7 +88,17 @@ def explain(registry: Registry, name: str, now: datetime) -> Explanation:
         choice=choice,
         rules=rules,
         opinions=[*_opinions(registry, known, choice, live)],
+        alarm=alarm_of(registry, deployment, live, now),
     )
+
+
+def alarm_of(
+    registry: Registry, deployment: DeploymentRow, live: ReleaseRow | None, now: datetime
+) -> str | None:
+    """Say that what is live is too old; None when it is not, or nothing is."""
+    if live is None or deployment.config.max_age is None:
+        return None
+    return overdue(deployment.config, registry.envelope(live.envelope_id).created_at, now)
 
 
 def find_deployment(registry: Registry, name: str) -> DeploymentRow:

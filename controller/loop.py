@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from threading import Event
 
+from controller.age import overdue
 from controller.apply import Serve, perform
 from controller.backoff import Backoff, Postponed
 from controller.gates import Rejected
@@ -75,6 +76,7 @@ class Controller:
         self._clock = clock
         self._asked_at: dict[str, datetime] = {}
         self._why: dict[str, str] = {}
+        self._overdue: set[str] = set()
         self._revive = Postponed(Backoff(first_s=REVIVE_S, longest_s=LONGEST_REVIVE_S))
         self._retry = Postponed(Backoff(first_s=FIRST_DELAY_S, longest_s=LONGEST_DELAY_S))
 
@@ -137,9 +139,23 @@ class Controller:
             for each in rows
         ]
         releases = [self._timed(each, app, now) for each in described]
+        self._raise_alarm(row, live_row(rows), now)
         if app is not None and app.status == "running":
             self._revive.forget(row.name)
         return Observed(releases=releases, app=app, revive_after=self._revive.until.get(row.name))
+
+    def _raise_alarm(self, row: DeploymentRow, live: ReleaseRow | None, now: datetime) -> None:
+        """Log once that what is live has become too old, and once that it is not any more."""
+        if row.config.max_age is None and row.name not in self._overdue:
+            return
+        saved_at = self.view.facts(live.envelope_id)[0].created_at if live else now
+        reason = overdue(row.config, saved_at, now)
+        if reason is not None and row.name not in self._overdue:
+            self._overdue.add(row.name)
+            log.warning("deployment is overdue", extra={"deployment": row.name, "reason": reason})
+        elif reason is None and row.name in self._overdue:
+            self._overdue.discard(row.name)
+            log.info("deployment is not overdue any more", extra={"deployment": row.name})
 
     def _timed(self, release: Release, app: App | None, now: datetime) -> Release:
         """A start that another process asked for is timed from when this one first saw it."""

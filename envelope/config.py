@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -71,6 +72,23 @@ class Gates(_Config):
     sla: Sla | None = None
 
 
+_AGE = re.compile(r"(\d+)([mhd])")
+_UNITS = {"m": "minutes", "h": "hours", "d": "days"}
+
+
+def _check_age(text: str) -> str:
+    if not _AGE.fullmatch(text):
+        raise ValueError("write a length such as 30m, 36h or 8d")
+    return text
+
+
+def read_age(text: str) -> timedelta:
+    """Read a length of time as it is written in YAML: 30m, 36h, 8d."""
+    match = _AGE.fullmatch(text)
+    assert match is not None  # checked where it came in
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
 class DeploymentConfig(_Config):
     """How one deployment is served.
 
@@ -81,6 +99,7 @@ class DeploymentConfig(_Config):
     start_timeout_s: a start that is not ready by then has failed.
     max_body_bytes: of a request, also after decompression, else 413.
     gates: what an envelope must pass before it is live.
+    max_age: of the envelope that is live, since it was saved; older ones raise an alarm.
     """
 
     num_replicas: int = Field(default=1, ge=1)
@@ -92,6 +111,7 @@ class DeploymentConfig(_Config):
     start_timeout_s: float = Field(default=300, gt=0)
     max_body_bytes: int = Field(default=100 * 1024 * 1024, gt=0)
     gates: Gates = Gates()
+    max_age: Annotated[str, AfterValidator(_check_age)] | None = None
 
 
 class RuleConfig(_Config):

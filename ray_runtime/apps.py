@@ -132,7 +132,7 @@ def version_of(spec: AppSpec) -> str:
     gates = config.pop("gates")
     if gates["sla"] is not None:
         config["sla"] = gates["sla"]
-    for in_place in ("num_replicas", "start_timeout_s"):
+    for in_place in ("num_replicas", "start_timeout_s", "max_age"):
         config.pop(in_place, None)
     decides = {
         "envelope_id": spec.envelope_id,

@@ -339,6 +339,25 @@ def test_explain_pins_priorities_and_pauses(serving: World, run: Run) -> None:
     assert found[fix] == "pinned by ann"
 
 
+def test_an_old_one_is_overdue(serving: World, run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    serving.apply(deployments={"ltv": {"max_age": "8d"}})
+    serving.settle()
+    serving.clock.advance(8 * 86_400 + 7200)
+    serving.settle()
+    serving.settle()
+    reasons = [each.reason for each in caplog.records if each.msg == "deployment is overdue"]  # type: ignore[attr-defined]
+    assert reasons == [
+        "what is live was saved 8 d 2 h ago, max_age is 8d: no newer envelope went live"
+    ]
+    assert "OVERDUE: what is live was saved" in run("explain", "ltv")[1]  # by the real clock
+    assert "OVERDUE: what is live was saved" in run("deployments")[1]
+    assert json.loads(run("deployments", "--json")[1])["alarm"]
+    serving.save(ok="yes")
+    serving.settle()
+    assert serving.turn() == []
+    assert [each.msg for each in caplog.records].count("deployment is overdue") == 1
+
+
 def test_explain_unmatched_and_undeployed(serving: World, run: Run) -> None:
     live = str(serving.live())
     serving.tag(live, ok=None)
