@@ -168,11 +168,15 @@ class BatchJobConfig(_Config):
 
 
 class DesiredState(_Config):
-    """One YAML file."""
+    """One YAML file.
+
+    protected_tags: key -> who may set or remove it; shell patterns such as "ci@*" of actors.
+    """
 
     deployments: dict[str, DeploymentConfig] = {}
     rules: dict[str, RuleConfig] = {}
     batch_jobs: dict[str, BatchJobConfig] = {}
+    protected_tags: dict[str, tuple[str, ...]] = {}
 
 
 def check_deployment_name(name: str) -> str:

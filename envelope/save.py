@@ -99,6 +99,7 @@ def save_model(
     )
     target = find_target(query_function, model)
     connection = connect()
+    connection.registry.check_may_tag(tags, actor=connection.actor)
     with ThreadPoolExecutor(1) as pool:
         context = pool.submit(capture_context)  # waits for git meanwhile
         trial = try_function(target, example)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -28,6 +28,8 @@ from envelope.registry.history import History
 from envelope.registry.exclusions import Exclusion, Pause
 from envelope.registry.metrics import MetricPoint, check_time
 from envelope.registry.proofs import Proof, Report
+from envelope.registry.proofs import Proof
+from envelope.registry.protected_tags import refuse_protected
 from envelope.registry.query import EnvelopeFacts, parse, query_from_tags
 from envelope.registry.releases import ReleaseEvent, ReleaseRow, StaleRelease
 from envelope.registry.tags import TagChange
@@ -178,12 +180,21 @@ class Registry(DeliveryRegistry):
     # --- tags, metrics, proofs
 
     def set_tags(self, envelope_id: str, changed: Mapping[str, str | None], *, actor: str) -> None:
-        """Set tags; None removes one. What is already so leaves no trace."""
+        """Set tags; None removes one. What is already so leaves no trace.
+
+        Raises ConfigError for a tag that is protected and not for this actor to set.
+        """
         with changes.writing(self.database, actor) as writer:
+            refuse_protected(writer.connection, actor, changed)
             created_at = envelopes.lock(writer, envelope_id)
             tags.change_tags(
                 writer, envelope_id, changed, registered_at=created_at, at=writer.now()
             )
+
+    def check_may_tag(self, keys: Iterable[str], *, actor: str) -> None:
+        """Raise ConfigError for a tag that is protected and not for this actor to set."""
+        with self.database.reading() as connection:
+            refuse_protected(connection, actor, keys)
 
     def tag_history(self, envelope_id: str) -> list[TagChange]:
         """Every change of an envelope's tags, oldest first."""

@@ -21,6 +21,7 @@ from envelope.errors import ConfigError, QueryError
 from envelope.registry import tables
 from envelope.registry.changes import Writer
 from envelope.registry.engine import Database
+from envelope.registry.protected_tags import put_protected, read_protected
 from envelope.registry.query.parse import parse
 from envelope.registry.text import check_key, check_text
 
@@ -155,6 +156,7 @@ def apply_state(writer: Writer, state: DesiredState, rest: Rest = "keep") -> lis
     jobs = _batch_jobs(connection)
     for name, job in state.batch_jobs.items():
         lines += _put_batch_job(writer, name, job, jobs.get(name))
+    lines += put_protected(writer, state.protected_tags, is_whole=rest == "remove")
     return lines + (_remove_rest(writer, state) if rest == "remove" else [])
 
 
@@ -180,13 +182,14 @@ def read_state(database: Database) -> DesiredState:
     """All that is wanted, as it would be written."""
     with database.reading() as connection:
         deployments, rules = _deployments(connection), _rules(connection)
-        jobs = _batch_jobs(connection)
+        jobs, protected = _batch_jobs(connection), read_protected(connection)
     return DesiredState(
         deployments={
             name: each.config for name, each in deployments.items() if not each.is_removed
         },
         rules={name: _rule_config(each) for name, each in rules.items()},
         batch_jobs={name: each.config for name, each in jobs.items()},
+        protected_tags=protected,
     )
 
 

@@ -15,6 +15,7 @@ from envelope.manifest import Manifest
 from envelope.registry import facts
 from envelope.registry.changes import Writer, writing
 from envelope.registry.engine import Conflict, Database
+from envelope.registry.protected_tags import refuse_protected
 from envelope.registry.query.tree import Query
 from envelope.registry.search import Position, Search, begin
 from envelope.registry.tables import envelopes, functions, tag_changes, tags
@@ -86,6 +87,8 @@ def insert_once(
             if known is None:
                 insert_it(writer)
                 return True
+                refuse_protected(writer.connection, actor, manifest.tags)
+                _insert(writer, manifest, manifest_sha256, created_at)
     except Conflict:  # another process registered this id at the same moment
         with database.reading() as connection:
             known = _sha256_of(connection, manifest.id)

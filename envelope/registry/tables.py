@@ -336,6 +336,16 @@ exclusions = Table(
     Index("exclusions_by_deployment", "deployment", "envelope_id"),
 )
 
+# Who may set a tag: patterns of actors.
+protected_tags = Table(
+    "protected_tags",
+    metadata,
+    Column("key", WORDS, primary_key=True),
+    Column("actors", Json, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Column("actor", WORDS, nullable=False),
+)
+
 # While a row has no resumed_at, rules start nothing.
 pauses = Table(
     "pauses",

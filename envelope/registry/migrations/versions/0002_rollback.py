@@ -1,4 +1,4 @@
-"""What a rollback goes back to, pauses, and rules that were removed.
+"""What a rollback goes back to, pauses, protected tags, and rules that were removed.
 
 Revision ID: 0002
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 from alembic import op
 
-from envelope.registry.tables import UtcTime
+from envelope.registry.tables import Json, UtcTime
 
 revision = "0002"
 down_revision = "0001"
@@ -29,6 +29,14 @@ def upgrade() -> None:
         sa.Column("resumed_at", UtcTime()),
         sa.Column("resumed_by", WORDS),
         sa.PrimaryKeyConstraint("id", name="pauses_pk"),
+    )
+    op.create_table(
+        "protected_tags",
+        sa.Column("key", WORDS, nullable=False),
+        sa.Column("actors", Json(), nullable=False),
+        sa.Column("at", UtcTime(), nullable=False),
+        sa.Column("actor", WORDS, nullable=False),
+        sa.PrimaryKeyConstraint("key", name="protected_tags_pk"),
     )
     is_removed: sa.Column[bool] = sa.Column(
         "is_removed", sa.Boolean(), nullable=False, server_default=sa.false()
