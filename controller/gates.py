@@ -112,7 +112,8 @@ def _proved(candidate: Subject, live: Subject | None) -> Verdict:
         return Passed(reason="proved")
     if candidate.failed_proof is not None:
         return Rejected(reason=f"its proof failed: {candidate.failed_proof}")
-    return Held(reason="it is not proved, and the gate `proved` wants a proof")
+    remedy = f"`envelope verify {candidate.id}` makes one"
+    return Held(reason=f"it is not proved, and the gate `proved` wants a proof; {remedy}")
 
 
 def _tag(key: str, value: str) -> Gate:

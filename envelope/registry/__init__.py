@@ -24,11 +24,10 @@ from envelope.registry.delivery import BatchJobRow, DeploymentRow, RuleRow
 from envelope.registry.delivery_registry import DeliveryRegistry
 from envelope.registry.engine import BUSY_TIMEOUT_S, Clock, Database, open_database
 from envelope.registry.envelopes import EnvelopeRow
-from envelope.registry.history import History
 from envelope.registry.exclusions import Exclusion, Pause
+from envelope.registry.history import History
 from envelope.registry.metrics import MetricPoint, check_time
 from envelope.registry.proofs import Proof, Report
-from envelope.registry.proofs import Proof
 from envelope.registry.protected_tags import refuse_protected
 from envelope.registry.query import EnvelopeFacts, parse, query_from_tags
 from envelope.registry.releases import ReleaseEvent, ReleaseRow, StaleRelease
@@ -40,8 +39,8 @@ __all__ = [
     "DeploymentRow",
     "EnvelopeFacts",
     "EnvelopeRow",
-    "History",
     "Exclusion",
+    "History",
     "MetricPoint",
     "Pause",
     "Proof",

@@ -85,10 +85,9 @@ def insert_once(
         with writing(database, actor) as writer:
             known = _sha256_of(writer.connection, manifest.id)
             if known is None:
+                refuse_protected(writer.connection, actor, manifest.tags)
                 insert_it(writer)
                 return True
-                refuse_protected(writer.connection, actor, manifest.tags)
-                _insert(writer, manifest, manifest_sha256, created_at)
     except Conflict:  # another process registered this id at the same moment
         with database.reading() as connection:
             known = _sha256_of(connection, manifest.id)

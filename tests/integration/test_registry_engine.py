@@ -44,7 +44,7 @@ def test_the_newest_migration_is_the_schema_version() -> None:
 
 
 def test_a_registry_of_the_first_schema_keeps_its_rules(registry_url: str) -> None:
-    """0002 adds columns to tables that hold rows already."""
+    """Later migrations add columns to tables that hold rows already."""
     database = open_database(registry_url)
     config = migrate.alembic_config()
     with database.writing() as connection:
@@ -123,7 +123,6 @@ def _write_version(registry: Registry, version: str) -> None:
 def test_a_newer_registry_is_refused(registry: Registry, registry_url: str) -> None:
     _write_version(registry, "9999")
     with pytest.raises(
-        StorageError, match="has schema 9999, this program reads up to 0002; upgrade"
         StorageError,
         match=f"schema 9999, this program reads up to {migrate.SCHEMA_VERSION}; upgrade",
     ):
@@ -133,7 +132,6 @@ def test_a_newer_registry_is_refused(registry: Registry, registry_url: str) -> N
 def test_an_older_postgresql_is_refused(postgres_url: str) -> None:
     registry = open_registry(postgres_url)
     _write_version(registry, "0000")
-    with pytest.raises(StorageError, match="has schema 0000, this program 0002; run `envelope"):
     with pytest.raises(StorageError, match=r"has schema 0000, this program .*; run `envelope"):
         open_registry(postgres_url)
     registry.close()

@@ -98,7 +98,10 @@ NEXT_TO_LIVE = "auc >= live - 0.01"
             {"proved": True},
             subject(),
             None,
-            Held(reason="it is not proved, and the gate `proved` wants a proof"),
+            Held(
+                reason="it is not proved, and the gate `proved` wants a proof; "
+                "`envelope verify NEW` makes one"
+            ),
             id="no-proof",
         ),
         pytest.param(

@@ -1,6 +1,6 @@
 """What a rollback goes back to, pauses, protected tags, and rules that were removed.
 
-Revision ID: 0002
+Revision ID: 0003
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ from alembic import op
 
 from envelope.registry.tables import Json, UtcTime
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 branch_labels = None
 depends_on = None
 
