@@ -155,6 +155,7 @@ def _page(envelope: Envelope) -> Iterator[tuple[str, object]]:
         default = " (default)" if name == manifest.default_function else ""
         yield f"function{default}", "\n".join([name, *_function_lines(function)])
     yield "hyperparameters", json.dumps(manifest.hyperparameters)
+    yield "datasets", "\n".join(_dataset_lines(manifest.datasets))
     yield "python", manifest.environment.python
     yield "packages", "\n".join(f"{p.name}=={p.version}" for p in manifest.environment.packages)
     yield "modules", ", ".join(module.name for module in manifest.environment.modules)
@@ -184,6 +185,13 @@ def _proof_lines(proofs: Iterable[Proof]) -> Iterator[str]:
         outcome = "proved" if proof.ok else "not proved"
         why = "" if proof.ok else f": {proof.detail.splitlines()[0]}"
         yield f"{outcome} on {proof.platform} at {proof.at:%Y-%m-%d %H:%M} by {proof.actor}{why}"
+
+
+def _dataset_lines(datasets: Mapping[str, Any]) -> Iterator[str]:
+    for name, found in datasets.items():
+        rows = f"{found['rows']:,} rows x {found['columns']:,} columns" if "rows" in found else ""
+        where, sha256 = found.get("uri", ""), found.get("sha256", found.get("etag", ""))
+        yield " ".join(part for part in (f"{name}:", where, rows, sha256[:12]) if part)
 
 
 def _metric_lines(metrics: Mapping[str, Any]) -> Iterator[str]:

@@ -135,6 +135,25 @@ class Folder:
             except FileNotFoundError:
                 return None
 
+    def describe(self, path: str = "") -> dict[str, Any]:
+        """Return what tells one content from another, as far as the filesystem says.
+
+        {"size_bytes", "etag", "modified_at": ISO 8601}. Raises FileNotFoundError, StorageError.
+        """
+        with self.failing("reading", path, missing_passes=True):
+            info = self._filesystem.info(self._at(path))
+        found: dict[str, Any] = {}
+        if info.get("type") == "file" and info.get("size") is not None:
+            found["size_bytes"] = int(info["size"])
+        if etag := info.get("ETag") or info.get("etag"):
+            found["etag"] = str(etag).strip('"')
+        at = info.get("LastModified") or info.get("mtime") or info.get("updated")
+        if isinstance(at, int | float):
+            at = datetime.fromtimestamp(at, UTC)
+        if at:
+            found["modified_at"] = at.isoformat() if isinstance(at, datetime) else str(at)
+        return found
+
     def modified_at(self, path: str) -> datetime:
         """Return when a file was last written, UTC. Raises FileNotFoundError, StorageError."""
         with self.failing("reading", path, missing_passes=True):

@@ -132,6 +132,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     tags: as they were at save time; the registry holds them as they are now.
     context: git, user, host, script or notebook, job; see capture/context.py.
     sensitive: columns whose values are kept nowhere in the envelope.
+    fitted: what the library shows of the trained model, see capture/fitted.py.
+    datasets: what it was trained on, by address and hash, see capture/datasets.py.
     """
 
     format_version: int
@@ -148,6 +150,8 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     hyperparameters: dict[str, Any] = {}
     tags: dict[str, str] = {}
     sensitive: tuple[str, ...] = ()
+    fitted: dict[str, Any] = {}
+    datasets: dict[str, Any] = {}
 
 
 def to_bytes(record: msgspec.Struct) -> bytes:

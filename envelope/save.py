@@ -23,6 +23,8 @@ from envelope.capture import (
     GlobalsSeen,
     capture_context,
     capture_environment,
+    describe_datasets,
+    describe_fitted,
     pack_module,
     source_of,
 )
@@ -64,6 +66,7 @@ def save_model(
     tags: Mapping[str, str] | None = None,
     modules: Sequence[ModuleType | str | Path] = (),
     hyperparameters: Mapping[str, Any] | None = None,
+    datasets: Mapping[str, Any] | None = None,
     sample: bool | int = True,
     sensitive: Collection[str] = (),
     verify: bool = False,
@@ -77,6 +80,7 @@ def save_model(
     tags: string keys and values; rules and queries ask for them.
     modules: local modules (or their names or paths) that pip cannot install; they travel along.
     hyperparameters: whatever JSON can hold.
+    datasets: name -> what the model was trained on, a frame or an address; its hash is kept.
     sample: how many rows of the example to keep with their answers; True: 5, False: none.
     sensitive: columns whose values may be kept nowhere; then there is no sample either.
     verify: prove at once that it runs elsewhere, see `Envelope.verify`. ProofError then says what
@@ -91,6 +95,7 @@ def save_model(
     check_text(description, "description")
     tags = check_tag_values(tags or {})
     hyperparameters = check_hyperparameters(hyperparameters or {})
+    described_datasets = describe_datasets(datasets or {})
     example = Example(
         api_input=api_input,
         api_output=api_output,
@@ -121,6 +126,8 @@ def save_model(
             hyperparameters=hyperparameters,
             tags=tags,
             sensitive=example.sensitive,
+            fitted=describe_fitted(target.obj, values=not example.sensitive),
+            datasets=described_datasets,
         )
     sha256 = connection.store.put_manifest(manifest)
     row = connection.registry.register(manifest, sha256, actor=connection.actor)

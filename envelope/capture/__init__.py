@@ -4,7 +4,9 @@ Importing this package reads nothing and imports no model library; each function
 """
 
 from envelope.capture.context import capture_context
+from envelope.capture.datasets import describe_datasets
 from envelope.capture.environment import CapturedEnvironment, capture_environment
+from envelope.capture.fitted import describe_fitted
 from envelope.capture.modules import pack_module
 from envelope.capture.source import source_of
 from envelope.capture.statistics import statistics_of
@@ -15,6 +17,8 @@ __all__ = [
     "GlobalsSeen",
     "capture_context",
     "capture_environment",
+    "describe_datasets",
+    "describe_fitted",
     "pack_module",
     "source_of",
     "statistics_of",

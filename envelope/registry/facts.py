@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from envelope.manifest import Manifest, sha256_of
 from envelope.registry import tables
+from envelope.registry.query.keys import SINGLE_FACTS
 from envelope.registry.query.memory import EnvelopeFacts
 from envelope.registry.query.paths import join_path
 from envelope.registry.query.sql import INDEXED_CHARACTERS
@@ -33,7 +34,7 @@ def facts_of(manifest: Manifest) -> tuple[Facts, Facts]:
     """The facts of the envelope itself, and those of its environment."""
     whole = msgspec.to_builtins(manifest)
     own: Facts = {}
-    for root in ("format_version", "default_function", "artifact", "context", "hyperparameters"):
+    for root in (*SINGLE_FACTS, "artifact", "context", "datasets", "hyperparameters"):
         own.update(flatten(whole[root], (root,)))
     environment = whole["environment"]
     packages = environment.pop("packages")

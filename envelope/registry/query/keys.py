@@ -13,7 +13,7 @@ from envelope.registry.query.tree import Key, Value
 from envelope.registry.query.versions import version_key
 
 COLUMNS = ("id", "name", "description", "created_by")
-FACTS = ("hyperparameters", "context", "environment", "artifact")
+FACTS = ("hyperparameters", "context", "environment", "artifact", "datasets")
 SINGLE_FACTS = ("format_version", "default_function")
 FAMILIES = ("tags", "metrics", "packages", "functions", *FACTS)
 SINGLE = (*COLUMNS, *SINGLE_FACTS, "created_at", "python_version", "proved")
@@ -50,6 +50,7 @@ _EXAMPLES = {
     "context": "context.git.commit",
     "environment": "environment.platform",
     "artifact": "artifact.codec",
+    "datasets": "datasets.train.sha256",
 }
 
 
