@@ -11,7 +11,7 @@ import pytest
 import envelope as me
 from envelope.connection import disconnect
 from tests.integration.clients import models
-from tests.integration.clients.served import served
+from tests.served import served
 from tests.unit.runtime.conftest import options_for
 
 
@@ -32,7 +32,7 @@ def replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Ser
         found = {}
         for name, save in models.SAVE.items():
             envelope: me.Envelope = save()
-            url = stack.enter_context(served(options_for(envelope, deployment=name)))
-            found[name] = Served(url, envelope.id)
+            server = stack.enter_context(served(options_for(envelope, deployment=name)))
+            found[name] = Served(f"127.0.0.1:{server.port}/{name}", envelope.id)
         disconnect()
         yield found

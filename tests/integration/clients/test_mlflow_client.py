@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.integration.clients.client import client_python, run_program
 from tests.integration.clients.conftest import Served
 from tests.integration.clients.programs.functions import double, greet, repeat, weigh
-from tests.integration.clients.served import client_python, run_program
 
 JSON, CSV = "application/json", "text/csv"
 SPLIT = {"columns": ["x", "y"], "index": [4, 9], "data": [[1.0, 2.0], [0.5, 0.0]]}

@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pandas as pd
 
+from tests.integration.clients.client import client_python, run_program
 from tests.integration.clients.conftest import Served
 from tests.integration.clients.programs.functions import double, greet
-from tests.integration.clients.served import client_python, run_program
 
 
 def test_its_codecs_write_and_read_what_a_replica_does(replicas: dict[str, Served]) -> None:

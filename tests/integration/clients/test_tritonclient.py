@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.integration.clients.client import client_python, run_program
 from tests.integration.clients.conftest import Served
 from tests.integration.clients.programs.functions import double, greet, repeat, weigh
-from tests.integration.clients.served import client_python, run_program
 
 ROWS = np.arange(6, dtype="float32").reshape(2, 3)
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import cloudpickle
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,7 +19,6 @@ from envelope.connection import connect, disconnect
 from ray_runtime.live import Live, ReplicaOptions, start
 from ray_runtime.protocols.application import build_application
 from ray_runtime.protocols.http import Message, Router
-from tests.served import Served, served
 
 T = TypeVar("T")
 
@@ -184,26 +182,6 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Saved:
         )
         disconnect()
     return Saved(home=home, sums=sums.id, adding=adding.id)
-
-
-@pytest.fixture(
-    scope="session", params=["row-wise", "matrix", "parameters", "mixed"], ids=lambda name: name
-)
-def running(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Served]:
-    """A server of each shape of envelope, in a process of its own."""
-    from tests.unit.runtime import shapes
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ENVELOPE_HOME", str(tmp_path_factory.mktemp("running") / "home"))
-        cloudpickle.register_pickle_by_value(shapes)
-        envelope = shapes.SHAPES[request.param]()
-        cloudpickle.unregister_pickle_by_value(shapes)
-        options = options_for(envelope)
-        disconnect()
-        with served(options) as server:
-            yield server
 
 
 @pytest.fixture

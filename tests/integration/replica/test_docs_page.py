@@ -12,8 +12,8 @@ import cloudpickle
 import httpx
 
 from ray_runtime.protocols import page
+from tests.integration.replica import shapes
 from tests.served import Served, served
-from tests.unit.runtime import shapes
 from tests.unit.runtime.conftest import options_for
 
 

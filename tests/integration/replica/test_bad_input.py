@@ -17,8 +17,8 @@ import pyarrow as pa
 import pytest
 import zstandard
 
+from tests.integration.replica import shapes
 from tests.served import Served, served
-from tests.unit.runtime import shapes
 from tests.unit.runtime.conftest import options_for
 
 JSON, CSV = "application/json", "text/csv"
