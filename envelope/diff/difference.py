@@ -61,6 +61,8 @@ class Diff:
     packages: tuple[Change, ...]
     modules: tuple[TextChange, ...]
     hyperparameters: tuple[Change, ...]
+    fitted: tuple[Change, ...]
+    datasets: tuple[Change, ...]
     tags: tuple[Change, ...]
     metrics: tuple[Change, ...]
 
@@ -83,6 +85,8 @@ def diff(a: Described, b: Described) -> Diff:
         hyperparameters=changes(
             flatten(a.manifest.hyperparameters), flatten(b.manifest.hyperparameters)
         ),
+        fitted=changes(flatten(a.manifest.fitted), flatten(b.manifest.fitted)),
+        datasets=changes(flatten(a.manifest.datasets), flatten(b.manifest.datasets)),
         tags=changes(a.tags, b.tags),
         metrics=changes(a.metrics, b.metrics),
     )

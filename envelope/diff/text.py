@@ -26,6 +26,8 @@ def as_text(diff: Diff) -> str:
         ("packages", _changes(diff.packages)),
         ("modules", _texts(diff.modules)),
         ("hyperparameters", _changes(diff.hyperparameters)),
+        ("fitted", _changes(diff.fitted)),
+        ("datasets", _changes(diff.datasets)),
         ("tags", _changes(diff.tags)),
         ("metrics", _changes(diff.metrics)),
     ]

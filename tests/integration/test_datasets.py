@@ -98,6 +98,26 @@ def test_a_saved_model_is_found_by_what_it_was_trained_on() -> None:
     assert f"train: 5 rows x 2 columns {sha256[:12]}" in shown.output
 
 
+def test_a_diff_shows_other_data_and_other_coefficients() -> None:
+    from sklearn.linear_model import LinearRegression
+
+    X = FRAME[["a"]]
+    one, other = (
+        me.save_model(
+            name="m",
+            model=LinearRegression().fit(X, slope * X["a"]),
+            query_function="predict",
+            api_input=X,
+            datasets={"train": X.assign(y=slope * X["a"])},
+        )
+        for slope in (2.0, 3.0)
+    )
+    found = one.diff(other)
+    assert "fitted.coef_" in {change.name for change in found.fitted}
+    assert [change.name for change in found.datasets] == ["train.sha256"]
+    assert "datasets" in str(found)
+
+
 def test_fitted_parameters_are_in_the_manifest_and_cost_no_fact() -> None:
     from sklearn.linear_model import LinearRegression
 
