@@ -53,7 +53,7 @@ def plan(
 def _converge(desired: Desired, seen: Observed, now: datetime) -> list[Action]:
     name, wanted = desired.name, desired.wanted
     live = live_of(seen.releases)
-    current = _current(seen.releases, wanted)
+    current = _arrived(seen) or _current(seen.releases, wanted)
     actions = _retire_others(name, seen.releases, live, current, desired)
     if current is not None:
         return actions + _advance(name, current, live, seen, now)
@@ -74,6 +74,26 @@ def _serves(release: Release | None, wanted: Wanted) -> bool:
         wanted.envelope_id,
         wanted.config_version,
     )
+
+
+def _arrived(seen: Observed) -> Release | None:
+    """The release that answers already and is not recorded as live, whatever is wanted by now.
+
+    To give it up would silence a deployment on which nothing else is live.
+    """
+    return next((release for release in seen.releases if _has_arrived(release, seen)), None)
+
+
+def _has_arrived(release: Release, seen: Observed) -> bool:
+    may_serve = isinstance(release.verdict, Passed) and release.rollback is None
+    return release.state == "starting" and may_serve and _answers(release, seen)
+
+
+def _answers(release: Release, seen: Observed) -> bool:
+    """Whether a release is what Serve runs and what answers at the deployment's URL."""
+    app = seen.app
+    is_running = app is not None and app.status == "running" and app.version == release.version
+    return is_running and seen.answering == release.envelope_id
 
 
 def _current(releases: Sequence[Release], wanted: Wanted | None) -> Release | None:
@@ -178,15 +198,14 @@ def _prepare(
 def _start(
     name: str, current: Release, live: Release | None, seen: Observed, now: datetime
 ) -> list[Action]:
+    if _answers(current, seen):
+        replaced = [] if live is None else [_replaced(name, live, current)]
+        return [_move(name, current, "live", "answers at its URL"), *replaced]
     app = seen.app
     is_target = app is not None and app.version == current.version
-    if app is not None and is_target:
-        if app.status == "running" and seen.answering == current.envelope_id:
-            replaced = [] if live is None else [_replaced(name, live, current)]
-            return [_move(name, current, "live", "answers at its URL"), *replaced]
-        if app.status == "failed":
-            reason = app.message or "Serve gives no reason; see the replica's log"
-            return [_move(name, current, "failed", reason, current.version)]
+    if app is not None and is_target and app.status == "failed":
+        reason = app.message or "Serve gives no reason; see the replica's log"
+        return [_move(name, current, "failed", reason, current.version)]
     if _is_late(current, now):
         reason = _timeout_reason(current, seen, now)
         return [_move(name, current, "failed", reason, current.version)]

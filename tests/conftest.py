@@ -23,7 +23,12 @@ hypothesis.settings.register_profile(
 hypothesis.settings.register_profile(
     "thorough", hypothesis.settings.get_profile("ours"), max_examples=1000
 )
-hypothesis.settings.load_profile("ours")  # --hypothesis-profile=thorough takes minutes
+# The same examples each time, so that a change is judged by what it changes; others are looked for
+# on everybody's own machine, and by --hypothesis-profile=thorough, which takes minutes.
+hypothesis.settings.register_profile(
+    "ci", hypothesis.settings.get_profile("ours"), derandomize=True
+)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "ours")
 
 
 @pytest.fixture(autouse=True)

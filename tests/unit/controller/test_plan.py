@@ -259,6 +259,18 @@ REPLACED = "replaced by envelope NEW (release r-new)"
             id="paused-while-starting",
         ),
         pytest.param(
+            wish(None, "paused: us"),
+            seen(in_state("starting"), app=App(status="running", version="v-new"), answering="NEW"),
+            [move(in_state("starting"), "live", "answers at its URL")],
+            id="paused-when-it-answers-already",
+        ),
+        pytest.param(
+            wish(replace(WANT_NEW, envelope_id="NEWER")),
+            seen(in_state("starting"), app=App(status="running", version="v-new"), answering="NEW"),
+            [move(in_state("starting"), "live", "answers at its URL")],
+            id="superseded-when-it-answers-already",
+        ),
+        pytest.param(
             wish(WANT_OLD),
             seen(replace(OLD, id="r-again", state="candidate"), OLD),
             [move(replace(OLD, id="r-again", state="candidate"), "gated", "every gate passed")],
