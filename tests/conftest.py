@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import uuid
@@ -31,13 +32,18 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "ours")
 
 
+_homes = itertools.count()
+
+
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An ENVELOPE_HOME of this test's own; no other ENVELOPE_* variable is set."""
+def home(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """An ENVELOPE_HOME of this test's own, made when it is used; no other ENVELOPE_* is set."""
     for name in [name for name in os.environ if name.startswith("ENVELOPE_")]:
         monkeypatch.delenv(name)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    folder = tmp_path / "envelope-home"
+    folder = tmp_path_factory.getbasetemp() / f"home-{next(_homes)}"
     monkeypatch.setenv("ENVELOPE_HOME", str(folder))
     monkeypatch.setenv("ENVELOPE_ACTOR", "tester@here")
     yield folder

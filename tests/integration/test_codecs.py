@@ -115,14 +115,16 @@ def scorer_of(path: Path) -> object:
 
 
 @pytest.mark.parametrize("suffix", [".pmml", ".PMML", ".onnx"])
-def test_a_document_travels_as_it_is(by_value: None, tmp_path: Path, suffix: str) -> None:
+def test_a_document_travels_as_it_is(
+    by_value: None, home: Path, tmp_path: Path, suffix: str
+) -> None:
     path = tmp_path / f"model{suffix}"
     path.write_text("<PMML/>")
     envelope = me.save_model(name="m", query_function=scorer_of(path), api_input=X)  # type: ignore[arg-type]
     path.unlink()
     (part,) = envelope.manifest.artifact.parts
     assert (part.codec, part.blobs[0].size_bytes) == ("document", 7)
-    store = Store(str(tmp_path / "envelope-home" / "store"))
+    store = Store(str(home / "store"))
     assert store.get_blob(part.blobs[0]) == b"<PMML/>"
     assert list(envelope.load().default.call(X)) == ["<PMML/>"] * len(X)
     (found,) = me.find("artifact.parts.0.codec = 'document'")
