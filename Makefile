@@ -35,7 +35,7 @@ format: install
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test: install          ## everything; about 15 minutes on 2 cores
+test: install          ## everything; about 20 minutes on 2 cores
 	$(BIN)/pytest -n auto tests/unit
 	$(BIN)/pytest -n auto tests/integration
 	for module in tests/cluster/test_*.py; do $(BIN)/pytest $$module || exit 1; done
