@@ -47,7 +47,7 @@ coverage: install      ## branch coverage of the schema code, at least 95 %, and
 	$(BIN)/coverage run -m pytest --hypothesis-profile=thorough tests/unit/schema
 	$(BIN)/coverage report
 
-fuzz: install          ## 1,000 cases on each of four envelopes; about 10 minutes
+fuzz: install          ## 1,000 cases on each of four envelopes
 	FUZZ_CASES=84 $(BIN)/pytest -n 4 --timeout 1200 tests/integration/replica/test_fuzz.py
 
 bench: install         ## the figures of docs/benchmarks.md, one after the other
