@@ -28,6 +28,7 @@ from ray.serve.schema import ServeInstanceDetails
 from envelope.config import DeploymentConfig
 from envelope.errors import ClusterError
 from ray_runtime.live import ReplicaOptions
+from ray_runtime.niceness import SERVES
 from ray_runtime.reasons import readable_reason
 from ray_runtime.replica import MIDDLEWARE_PATH, MIDDLEWARE_VARIABLE, Replica
 
@@ -249,6 +250,7 @@ def _runtime_env(given: Mapping[str, Any], version: str) -> dict[str, Any]:
         **given.get("env_vars", {}),
         MIDDLEWARE_VARIABLE: MIDDLEWARE_PATH,
         VERSION_VARIABLE: version,
+        SERVES: "1",
     }
     return {**given, "env_vars": variables}
 

@@ -41,6 +41,7 @@ from envelope.errors import ConfigError, DependencyError, EnvelopeError, ModelNo
 from envelope.manifest import Manifest, read_record, to_bytes
 from envelope.settings import Settings
 from envelope.store import Store
+from ray_runtime.niceness import nice_start
 
 FIELD = "envelope"
 SEEN = "ENVELOPE_NODE_PLUGIN"  # in a worker's environment: the plugin was there, and its version
@@ -196,7 +197,9 @@ class EnvelopePlugin(RuntimeEnvPlugin):  # type: ignore[misc] # Ray ships no typ
         """Let the worker start in the environment, with nothing of the node's own in reach."""
         wanted = read_wanted(runtime_env)
         context.env_vars[SEEN] = runtime_version()
-        python = self._pythons.get(wanted.key) if wanted.key is not None else None
+        if wanted.key is None:
+            return
+        python = self._pythons.get(wanted.key)
         if python is not None:
             path = context.env_vars.get("PATH") or self._environ.get("PATH", os.defpath)
             context.py_executable = str(python)
@@ -212,6 +215,10 @@ class EnvelopePlugin(RuntimeEnvPlugin):  # type: ignore[misc] # Ray ships no typ
                     "PYTHONDONTWRITEBYTECODE": "",
                 }
             )
+        context.py_executable, variables = nice_start(
+            context.py_executable, runtime_env.get("env_vars", {})
+        )
+        context.env_vars.update(variables)
 
     def delete_uri(self, uri: str, logger: logging.Logger) -> float:
         """Free nothing: environments are kept across restarts of the cluster."""

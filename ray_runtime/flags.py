@@ -25,7 +25,7 @@ SERVE_FLAGS = {
 NODE_FLAGS = SERVE_FLAGS | {
     "RAY_RUNTIME_ENV_PLUGINS": json.dumps([{"class": PLUGIN}]),
     # Ray starts workers, and so replicas and HAProxy, with niceness 15: anything else on the node
-    # would hold up requests for seconds. A starting replica gives way by itself (live.py).
+    # would hold up requests for seconds. A starting replica gives way by itself (niceness.py).
     "RAY_worker_niceness": "0",
     # A failed environment is remembered for ten minutes otherwise, also after its cause is gone.
     "BAD_RUNTIME_ENV_CACHE_TTL_SECONDS": "5",

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import resource
 import sys
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,10 +25,10 @@ from envelope.schema import Checker
 from envelope.store import Store
 from ray_runtime.lanes import Lane, Pace, Pool, threads_for
 from ray_runtime.latency import LatencyError, check_latency
+from ray_runtime.niceness import load_nicely, rise
 
 WARM_CALLS = 10  # the first ones pay for lazy imports and caches
 WARM_UP_S = 2.0  # a function that takes this long is warm after one call
-LOADING_NICENESS = 15  # importing pandas and a model library takes a core for seconds
 MOSTLY = 0.5  # of a call's time is CPU time, if it computes rather than waits
 WAIT_S = 0.001  # a wait shorter than this is no reason for threads
 
@@ -90,9 +88,11 @@ async def start(options: ReplicaOptions) -> Live:
         for name, function in loaded.functions.items()
     }
     replays: dict[str, Replay] = {}
-    paces: dict[str, Pace] = {}
     for name, function in loaded.functions.items():
         replays[name] = await asyncio.to_thread(replay, function, checkers[name])
+    rise()  # what is timed from here on has to be as it will be for callers
+    paces: dict[str, Pace] = {}
+    for name, function in loaded.functions.items():
         paces[name] = await asyncio.to_thread(measure, function, checkers[name])
         log.info("function %s: %s, %s", name, replays[name], paces[name])
         if options.p99_ms is not None:
@@ -121,13 +121,8 @@ async def start(options: ReplicaOptions) -> Live:
 
 
 def _load(options: ReplicaOptions) -> LoadedEnvelope:
-    """Load an envelope on a thread of its own, giving way to the replica that still answers.
-
-    Niceness is a thread's own on Linux, and cannot be taken back without privilege: the thread
-    ends with the load. Not where a model may start threads of its own here, which inherit it.
-    """
-    if sys.platform == "linux" and options.num_cpus < 2:
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LOADING_NICENESS)
+    """Load an envelope on a thread of its own, giving way to the replica that still answers."""
+    load_nicely(options.num_cpus)
     return load_envelope(
         Store(options.store_url),
         options.envelope_id,

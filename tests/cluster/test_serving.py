@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import select
 import socket
 import threading
@@ -65,6 +66,12 @@ def test_answers_with_the_envelope_id(deployments: Deployments, served: str) -> 
         assert (found.status_code, found.headers["x-envelope-id"]) == (status, served), path
     assert httpx.head(deployments.url(NAME)).status_code == 200
     assert httpx.put(deployments.url(NAME)).headers["allow"] == "GET, HEAD"
+
+
+def test_a_replica_that_answers_gives_way_to_nobody(deployments: Deployments, served: str) -> None:
+    (pid,) = replica_pids(NAME)
+    threads = [int(thread) for thread in os.listdir(f"/proc/{pid}/task")]
+    assert {os.getpriority(os.PRIO_PROCESS, thread) for thread in threads} == {os.nice(0)}
 
 
 def test_the_same_state_applied_again_touches_no_replica(

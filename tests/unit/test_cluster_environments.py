@@ -27,6 +27,7 @@ from ray_runtime.environments import (
     runtime_env_for,
     spec_for,
 )
+from ray_runtime.niceness import STARTING
 from tests.manifests import a_manifest, an_environment
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -137,7 +138,7 @@ def test_a_worker_starts_in_its_environment(
     python = tmp_path / KEY / "bin" / "python"
     monkeypatch.setattr(environments, "prepare", lambda *_: python)
     context = create(EnvelopePlugin({"PATH": "/usr/bin", "HOME": str(tmp_path)}), field())
-    assert context.py_executable == str(python)
+    assert context.py_executable == f"nice -n {STARTING} {python}"
     assert context.env_vars == {
         "ENVELOPE_NODE_PLUGIN": runtime_version(),
         "PATH": f"{python.parent}:/usr/bin",
