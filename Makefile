@@ -38,6 +38,7 @@ format: install
 test: install          ## everything; about 20 minutes on 2 cores
 	$(BIN)/pytest -n auto tests/unit
 	$(BIN)/pytest -n auto tests/integration
+	$(BIN)/pytest tests/browser
 	for module in tests/cluster/test_*.py; do $(BIN)/pytest $$module || exit 1; done
 
 test-unit: install     ## seconds

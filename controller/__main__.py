@@ -13,6 +13,7 @@ from functools import partial
 
 from controller.loop import Controller, run
 from controller.releases import Releases
+from controller.server import serving
 from controller.watchdog import Watchdog
 from envelope.connection import Connection, connect
 from envelope.errors import EnvelopeError
@@ -32,13 +33,14 @@ def main() -> int:
     try:
         connection = connect(Settings.read())
         log.info("controller started", extra={"controller": controller_id})
-        run(
-            connection.registry,
-            join=partial(_join, connection, stop),
-            controller_id=controller_id,
-            stop=stop,
-            watchdog=Watchdog(),
-        )
+        with serving(connection):
+            run(
+                connection.registry,
+                join=partial(_join, connection, stop),
+                controller_id=controller_id,
+                stop=stop,
+                watchdog=Watchdog(),
+            )
     except EnvelopeError:
         log.exception("controller ends")
         return 1

@@ -24,6 +24,7 @@ import httpx
 import envelope as me
 from envelope.errors import ClusterError, ConfigError
 from envelope.settings import Settings
+from ray_runtime.cluster import pages_url
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +64,8 @@ def run_demo(settings: Settings) -> None:
     _score(settings, folder)
 
     _heading(f"Done in {time.monotonic() - started:.0f} s")
-    click.echo(f"  docs and try-it page  {url}/docs")
+    click.echo(f"  models, rules, metrics {pages_url(settings)}")
+    click.echo(f"  docs and try-it page   {url}/docs")
     click.echo(f"  what is live, and why  envelope explain {DEPLOYMENT}")
     click.echo(f"  what was live          envelope releases {DEPLOYMENT}")
     click.echo(f"  logs                   {settings.home / 'logs'}")

@@ -14,6 +14,7 @@ import click
 from envelope.settings import Settings
 
 CONTROLLER_TIMEOUT_S = 30.0  # it takes 1 s; a loaded machine several times that
+PAGES_TIMEOUT_S = 5.0
 TAIL_LINES = 12
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 def add_commands(group: click.Group) -> None:
     """Add the commands of this module."""
-    for command in (up, down, show_status):
+    for command in (up, down, show_status, ui):
         group.add_command(command)
 
 
@@ -65,6 +66,33 @@ def down() -> None:
         click.echo(f"ended {ended} processes in {time.monotonic() - begun:.1f} s")
     else:
         click.echo("nothing was running")
+
+
+@click.command()
+@click.option("--print", "is_printing", is_flag=True, help="Only say where, and open nothing.")
+def ui(is_printing: bool) -> None:
+    """Open the registry's pages: models, deployments, rules, metrics.
+
+    Exit status 1 when no controller serves them.
+    """
+    import webbrowser
+    from http.client import HTTPException
+    from urllib.request import urlopen
+
+    from envelope.errors import ClusterError
+    from ray_runtime.cluster import pages_url
+
+    url = pages_url(Settings.read())
+    try:
+        urlopen(f"{url}/static/icon.svg", timeout=PAGES_TIMEOUT_S).close()
+    except (OSError, HTTPException) as exc:
+        raise ClusterError(
+            f"nothing answers at {url} ({exc}); `envelope up` starts the controller, which serves "
+            "the pages"
+        ) from exc
+    click.echo(url)
+    if not is_printing:
+        webbrowser.open(url)
 
 
 @click.command("status")

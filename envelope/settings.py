@@ -28,6 +28,7 @@ class Settings:
     serve_port, job_port, ray_port: TCP ports of Serve's HTTP, Ray's job server and Ray's control
         store.
     haproxy_stats_port, haproxy_metrics_port: HAProxy's own two.
+    api_port: TCP port of the registry's pages, which the controller serves.
     actor: who is written into the history of every change.
     """
 
@@ -41,6 +42,7 @@ class Settings:
     ray_port: int = 6379
     haproxy_stats_port: int = 8404
     haproxy_metrics_port: int = 9101
+    api_port: int = 8080
     actor: str = "unknown"
 
     @classmethod
@@ -64,6 +66,7 @@ class Settings:
             ray_port=_port(env, "ENVELOPE_RAY_PORT", 6379),
             haproxy_stats_port=_port(env, "ENVELOPE_HAPROXY_STATS_PORT", 8404),
             haproxy_metrics_port=_port(env, "ENVELOPE_HAPROXY_METRICS_PORT", 9101),
+            api_port=_port(env, "ENVELOPE_API_PORT", 8080),
             actor=env.get("ENVELOPE_ACTOR") or _user_at_host(),
         )
 
@@ -79,6 +82,7 @@ class Settings:
             "ENVELOPE_RAY_PORT": str(self.ray_port),
             "ENVELOPE_HAPROXY_STATS_PORT": str(self.haproxy_stats_port),
             "ENVELOPE_HAPROXY_METRICS_PORT": str(self.haproxy_metrics_port),
+            "ENVELOPE_API_PORT": str(self.api_port),
             "ENVELOPE_ACTOR": self.actor,
         }
 

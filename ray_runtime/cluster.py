@@ -111,6 +111,9 @@ def status(settings: Settings) -> ClusterStatus:
     roles = {process.role for process in found}
     missing = tuple(role for role in VITAL if role not in roles)
     urls = {} if record is None else {"serve": record.serve_url, "jobs": record.job_url}
+    has_controller = "controller" in roles
+    if has_controller:
+        urls["ui"] = pages_url(settings)
     remote = settings.ray_address if not is_own(settings, home) else None
     return ClusterStatus(
         state="remote" if remote else _state(found, missing, record),
@@ -118,11 +121,16 @@ def status(settings: Settings) -> ClusterStatus:
         address=remote or (record.address if record else None),
         started_at=record.started_at if record else None,
         missing=missing if found and not remote else (),
-        controller="controller" in roles,
+        controller=has_controller,
         processes=tuple(found),
         listeners=tuple(ports.listeners(found, _purposes(settings, record))),
         urls=urls,
     )
+
+
+def pages_url(settings: Settings) -> str:
+    """Return where the controller serves the registry's pages."""
+    return f"http://127.0.0.1:{settings.api_port}"
 
 
 def is_own(settings: Settings, home: Home) -> bool:
@@ -139,6 +147,7 @@ def wanted_ports(settings: Settings) -> list[WantedPort]:
         "SERVE": (settings.serve_port, "the deployments' HTTP"),
         "JOB": (settings.job_port, "Ray's dashboard and job server"),
         "RAY": (settings.ray_port, "Ray's control store"),
+        "API": (settings.api_port, "the registry's pages"),
     }
     if has_haproxy():
         wanted["HAPROXY_STATS"] = (settings.haproxy_stats_port, "HAProxy's statistics")
@@ -273,9 +282,10 @@ def _state(
 
 
 def _purposes(settings: Settings, record: ClusterRecord | None) -> dict[int, str]:
+    pages = {settings.api_port: "the registry's pages"}
     if record is None:
-        return {}
-    return {
+        return pages
+    return pages | {
         record.serve_port: "deployments (HTTP)",
         record.job_port: "Ray's dashboard and job server",
         record.ray_port: "Ray's control store",

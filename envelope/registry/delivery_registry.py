@@ -199,11 +199,18 @@ class DeliveryRegistry:
         self,
         deployment: str | None = None,
         *,
+        envelope_id: str | None = None,
         open_only: bool = False,
         limit: int | None = None,
     ) -> list[ReleaseRow]:
         """Releases, newest first. open_only: those that have not ended."""
-        return releases.read_many(self.database, deployment, open_only=open_only, limit=limit)
+        return releases.read_many(
+            self.database,
+            deployment,
+            envelope_id=envelope_id,
+            open_only=open_only,
+            limit=limit,
+        )
 
     def live_at(self, deployment: str, at: datetime) -> list[ReleaseRow]:
         """The releases that were live then: one, two while one took the other's place, or none."""

@@ -188,12 +188,19 @@ def read_one(database: Database, release_id: str) -> ReleaseRow:
 
 
 def read_many(
-    database: Database, deployment: str | None, *, open_only: bool, limit: int | None
+    database: Database,
+    deployment: str | None,
+    *,
+    envelope_id: str | None,
+    open_only: bool,
+    limit: int | None,
 ) -> list[ReleaseRow]:
     """Releases, newest first. open_only: those that have not ended."""
     query = select(releases).order_by(releases.c.created_at.desc(), releases.c.id.desc())
     if deployment is not None:
         query = query.where(releases.c.deployment == deployment)
+    if envelope_id is not None:
+        query = query.where(releases.c.envelope_id == envelope_id)
     if open_only:
         query = query.where(releases.c.ended_at.is_(None))
     with database.reading() as connection:

@@ -22,7 +22,7 @@ from ray_runtime.ports import free_ports
 # Before any test module imports Serve, which reads its flags once.
 prepare_environment(None)
 
-PORTS = ("SERVE", "JOB", "RAY", "HAPROXY_STATS", "HAPROXY_METRICS")
+PORTS = ("SERVE", "JOB", "RAY", "HAPROXY_STATS", "HAPROXY_METRICS", "API")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -150,6 +151,9 @@ def test_up_status_env_down_beside_another_cluster(new: Platform, stranger: str)
     assert seen["state"] == "running" and seen["controller"]
     http = [one for one in seen["listeners"] if one["port"] == settings.serve_port]
     assert [one["host"] for one in http] == ["127.0.0.1"]
+    ui = new.run("envelope", "ui", "--print").stdout.strip()
+    assert seen["urls"]["ui"] == ui == f"http://127.0.0.1:{settings.api_port}"
+    assert "<h1>Models</h1>" in httpx.get(f"{ui}/models").text
 
     again = new.run("envelope", "up")
     assert again.returncode == 0

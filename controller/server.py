@@ -1,0 +1,60 @@
+"""The HTTP server inside the controller's process: the registry's pages, on this machine only."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from controller.web.app import build_pages
+from envelope.connection import Connection
+
+HOST = "127.0.0.1"
+STOP_TIMEOUT_S = 2.0
+
+log = logging.getLogger("controller")
+
+
+def build_app(connection: Connection) -> Starlette:
+    """Return all that is served under the registry's address."""
+    return Starlette(routes=[Mount("/", app=build_pages(connection))])
+
+
+@contextmanager
+def serving(connection: Connection) -> Iterator[int | None]:
+    """Serve on a thread for as long as the block runs; yields the port.
+
+    None when the port is taken: that is logged, and delivery goes on without pages.
+    """
+    port = connection.settings.api_port
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((HOST, port))
+    except OSError as exc:
+        listener.close()
+        log.error(
+            "no pages: port %d is taken (%s); set ENVELOPE_API_PORT to another one", port, exc
+        )
+        yield None
+        return
+    config = uvicorn.Config(
+        build_app(connection), log_config=None, access_log=False, lifespan="off", ws="none"
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(
+        target=server.run, kwargs={"sockets": [listener]}, name="pages", daemon=True
+    )
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join(STOP_TIMEOUT_S)
+        listener.close()

@@ -1,0 +1,1 @@
+"""The registry's pages, rendered here; the browser needs nothing from elsewhere."""

@@ -1,0 +1,69 @@
+"""Pages about deployments: what is live, why, and what was."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import yaml
+from starlette.requests import Request
+from starlette.responses import Response
+
+from controller.explain import alarm_of, explain
+from controller.gates import describe_gates
+from controller.view import HISTORY
+from controller.web.render import pages_of
+from envelope.delivery import controller_silence
+
+
+def overview(request: Request) -> Response:
+    """Show every deployment with what is live on it."""
+    pages = pages_of(request)
+    registry, now = pages.connection.registry, datetime.now(UTC)
+    opened = registry.releases(open_only=True)
+    live = {row.deployment: row for row in opened if row.state == "live"}
+    rows = [
+        {
+            "deployment": row,
+            "live": live.get(row.name),
+            "envelope": registry.envelope(live[row.name].envelope_id) if row.name in live else None,
+            "on_the_way": [
+                one for one in opened if one.deployment == row.name and one.state != "live"
+            ],
+            "alarm": alarm_of(registry, row, live.get(row.name), now),
+            "url": pages.deployment_url(row.name),
+        }
+        for row in registry.deployments()
+    ]
+    return pages.show(
+        "deployments.html",
+        title="Deployments",
+        rows=rows,
+        silence=controller_silence(pages.connection).removeprefix(": "),
+        pause=registry.pause(),
+    )
+
+
+def show(request: Request) -> Response:
+    """Show one deployment: what is live and why, what is on the way, and the history."""
+    pages, name = pages_of(request), request.path_params["name"]
+    registry = pages.connection.registry
+    found = explain(registry, name, datetime.now(UTC))
+    releases = registry.releases(name, limit=HISTORY)
+    config = found.deployment.config.model_dump(mode="json", exclude_defaults=True)
+    state = {"deployments": {name: config}}
+    if found.rules:
+        state["rules"] = {
+            rule.name: {"query": rule.query, "deploy_to": rule.deploy_to, "priority": rule.priority}
+            for rule in found.rules
+        }
+    return pages.show(
+        "deployment.html",
+        title=name,
+        found=found,
+        gates=describe_gates(found.deployment.config.gates),
+        releases=[(row, registry.release_events(row.id)) for row in releases],
+        exclusions=registry.exclusions(name),
+        url=pages.deployment_url(name),
+        as_yaml=yaml.safe_dump(state, sort_keys=False, allow_unicode=True),
+        silence=controller_silence(pages.connection).removeprefix(": "),
+    )

@@ -1,0 +1,108 @@
+"""The metrics dashboard: the scalars of many models over time, addressed by URL."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from controller.web import charts
+from controller.web.render import pages_of
+from controller.web.search import Search, read_search
+from envelope.registry import EnvelopeRow, Registry
+
+MAX_MODELS = 1000
+MAX_CHARTS = 12
+NO_VALUE = "(none)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """What the address asks for. by: the tag whose values are series; "" draws one line."""
+
+    text: str
+    search: Search
+    names: tuple[str, ...]
+    by: str
+
+
+def read_chosen(request: Request) -> Chosen:
+    """Read the dashboard's address."""
+    asked = request.query_params
+    names = [name.strip() for text in asked.getlist("names") for name in text.split(",")]
+    return Chosen(
+        text=asked.get("q", ""),
+        search=read_search(asked.get("q", "")),
+        names=tuple(dict.fromkeys(filter(None, names))),
+        by=asked.get("by", "").removeprefix("tags.").strip(),
+    )
+
+
+def dashboard(request: Request) -> Response:
+    """Draw each chosen metric over time, split into series by a tag."""
+    pages, chosen = pages_of(request), read_chosen(request)
+    series = read_series(pages.connection.registry, chosen)
+    return pages.show(
+        "metrics.html",
+        title="Metrics",
+        chosen=chosen,
+        specs={
+            name: charts.time_series(name, points)
+            for name, points in islice(series.items(), MAX_CHARTS)
+        },
+        left_out=list(series)[MAX_CHARTS:],
+        address=request.url.query,
+        max_models=MAX_MODELS,
+    )
+
+
+def export(request: Request) -> Response:
+    """Answer with the same numbers as CSV."""
+    chosen = read_chosen(request)
+    series = read_series(pages_of(request).connection.registry, chosen)
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["metric", "at", "value", "series", "envelope_id", "model"])
+    for name, points in series.items():
+        writer.writerows([name, point.at.isoformat(), *point[1:]] for point in points)
+    return Response(
+        text.getvalue(),
+        media_type="text/csv",
+        headers={"content-disposition": 'attachment; filename="metrics.csv"'},
+    )
+
+
+def read_series(registry: Registry, chosen: Chosen) -> dict[str, list[charts.SeriesPoint]]:
+    """Return the scalar points of the newest matching models, by metric, each oldest first."""
+    if chosen.search.fault is not None:
+        return {}
+    rows = {row.id: row for row in registry.find(chosen.search.query, limit=MAX_MODELS)}
+    found: dict[str, list[charts.SeriesPoint]] = defaultdict(list)
+    for name, point in _points(registry, chosen, rows):
+        found[name].append(point)
+    return {name: sorted(points) for name, points in sorted(found.items())}
+
+
+def _points(
+    registry: Registry, chosen: Chosen, rows: dict[str, EnvelopeRow]
+) -> Iterator[tuple[str, charts.SeriesPoint]]:
+    left = set(rows)
+    for point in registry.metric_points(chosen.search.query, chosen.names or None):
+        row = rows.get(point.envelope_id)
+        if row is None:
+            if not left:
+                return
+            continue
+        left.discard(row.id)
+        if isinstance(point.value, int | float):
+            series = row.tags.get(chosen.by, NO_VALUE) if chosen.by else row.name
+            yield (
+                point.name,
+                charts.SeriesPoint(point.at, float(point.value), series, row.id, row.name),
+            )

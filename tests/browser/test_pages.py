@@ -1,0 +1,180 @@
+"""The pages as people use them: a real Chromium, a real server, a real registry."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from controller.server import serving
+from envelope.connection import disconnect
+from ray_runtime.ports import free_ports
+from tests.pages import DEPLOYMENT, Filled, fill
+
+ARTIFACTS = Path(__file__).parents[2] / ".artifacts"
+CHROMIUM = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+)
+SERIOUS = ("serious", "critical")
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no chromium on this machine; `apt-get install chromium` brings one"
+)
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ENVELOPE_HOME", str(tmp_path_factory.mktemp("browser")))
+        patch.setenv("ENVELOPE_ACTOR", "ann")
+        yield fill()
+    disconnect()
+
+
+@pytest.fixture(scope="module")
+def base(filled: Filled) -> Iterator[str]:
+    (port,) = free_ports(1)
+    settings = replace(filled.connection.settings, api_port=port)
+    with serving(replace(filled.connection, settings=settings)) as served:
+        assert served == port
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with (
+        sync_playwright() as playwright,
+        closing(
+            playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        ) as chromium,
+    ):
+        yield chromium
+
+
+@pytest.fixture
+def page(browser: Browser, base: str, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """A page that fails its test for anything that the console says; a screenshot is kept."""
+    context = browser.new_context(base_url=base, viewport={"width": 1100, "height": 800})
+    context.set_default_timeout(20_000)
+    page = context.new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(f"{message.type}: {message.text}"))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("dialog", lambda dialog: dialog.accept())
+    yield page
+    ARTIFACTS.mkdir(exist_ok=True)
+    page.screenshot(path=ARTIFACTS / f"{request.node.name}.png", full_page=True)
+    context.close()
+    assert said == []
+
+
+def test_search_compare_and_read_the_difference(page: Page) -> None:
+    page.goto("/")
+    expect(page).to_have_title("Models · Model Envelope")
+    page.get_by_role("textbox", name="Words, or a query").fill("tags.region = 'US'")
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator("tbody tr")).to_have_count(3)
+    compare = page.get_by_role("button", name="Compare the two chosen")
+    expect(compare).to_be_disabled()
+    page.locator("input[name=id]").nth(0).check()
+    page.locator("input[name=id]").nth(2).check()
+    compare.click()
+    expect(page.get_by_role("heading", name="Hyperparameters")).to_be_visible()
+    row = page.get_by_role("region", name="Hyperparameters").locator("tbody tr")
+    expect(row).to_have_text(["weight13"])
+
+
+def test_a_broken_query_says_where(page: Page) -> None:
+    page.goto("/models?q=tags.region =")
+    expect(page.get_by_role("alert")).to_contain_text("column")
+
+
+def test_a_model_and_its_tabs(page: Page, filled: Filled) -> None:
+    page.goto(f"/models/{filled.ids[2]}")
+    expect(page.get_by_role("row", name="age int64 20 to 59 no")).to_be_visible()
+    expect(page.locator(".chart svg")).to_have_count(4)  # three columns and the output
+    page.get_by_role("link", name="Environment").click()
+    expect(page.locator("pre").first).to_contain_text("pandas==")
+    page.get_by_label("About this model").get_by_role("link", name="Metrics").click()
+    expect(page.locator(".chart svg")).to_have_count(2)  # the curve and the losses
+
+
+def test_a_tag_is_set_and_removed(page: Page, filled: Filled) -> None:
+    page.goto(f"/models/{filled.ids[3]}")
+    page.get_by_role("textbox", name="Key").fill("passes_tests")
+    page.get_by_role("textbox", name="Value").fill("true")
+    page.get_by_role("button", name="Set").click()
+    page.get_by_role("button", name="Remove passes_tests").click()
+    expect(page.get_by_role("button", name="Remove region")).to_be_visible()
+    expect(page.get_by_role("button", name="Remove passes_tests")).to_have_count(0)
+    history = filled.connection.registry.tag_history(filled.ids[3])
+    assert [one.new for one in history if one.key == "passes_tests"] == ["true", None]
+
+
+def test_deploy_by_hand_then_unpin_and_roll_back(page: Page, filled: Filled) -> None:
+    page.goto(f"/models/{filled.ids[3]}/online")
+    page.get_by_role("combobox", name="Deployment").fill(DEPLOYMENT)
+    page.get_by_role("button", name="Deploy").click()
+    expect(page.get_by_text("pinned by ann").first).to_be_visible()
+    page.get_by_role("button", name="Unpin").click()
+    page.get_by_label("Reason").fill("wrong numbers")
+    page.get_by_role("button", name="Roll back").click()
+    expect(page.get_by_text("(wrong numbers)")).to_be_visible()
+    (excluded,) = filled.connection.registry.exclusions(DEPLOYMENT)
+    assert excluded.envelope_id == filled.ids[2]
+    page.get_by_role("button", name="Allow again").click()
+    expect(page.get_by_text("(wrong numbers)")).to_have_count(0)
+
+
+def test_a_rule_is_tried_before_it_is_made(page: Page) -> None:
+    page.goto("/rules")
+    page.get_by_role("textbox").fill("tags.region = 'UK'")
+    page.get_by_role("button", name="Try").click()
+    expect(page.get_by_role("heading", name="Matches now")).to_be_visible()
+    expect(page.locator("pre").last).to_contain_text("deploy_to")
+
+
+def test_metrics_are_drawn_and_split_by_a_tag(page: Page) -> None:
+    page.goto("/metrics")
+    page.get_by_label("Split by tag").fill("region")
+    page.get_by_role("button", name="Show").click()
+    expect(page.locator(".chart svg")).to_have_count(1)
+    expect(page.locator(".chart svg")).to_contain_text("UK")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_everybody_can_use_every_page_also_on_a_phone(
+    browser: Browser, base: str, filled: Filled, scheme: str
+) -> None:
+    paths = [
+        "/models",
+        f"/models/{filled.ids[0]}",
+        f"/models/{filled.ids[0]}/metrics",
+        f"/models/{filled.ids[0]}/online",
+        f"/models/{filled.ids[0]}/environment",
+        f"/diff?id={filled.ids[0]}&id={filled.ids[3]}",
+        "/deployments",
+        f"/deployments/{DEPLOYMENT}",
+        "/rules?q=tags.region = 'US'",
+        "/metrics",
+        "/nothing",
+    ]
+    context = browser.new_context(
+        base_url=base, color_scheme=scheme, viewport={"width": 390, "height": 800}
+    )
+    page = context.new_page()
+    faults = []
+    for path in paths:
+        page.goto(path)
+        found = Axe().run(page).response["violations"]
+        faults += [(path, one["id"], one["help"]) for one in found if one["impact"] in SERIOUS]
+        if page.evaluate("document.documentElement.scrollWidth > window.innerWidth"):
+            faults.append((path, "width", "the page is wider than a phone"))
+    context.close()
+    assert faults == []

@@ -1,0 +1,207 @@
+"""The pages over a real registry, without a browser: what they say, refuse and change."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from controller.server import serving
+from envelope.connection import disconnect
+from envelope.registry import Registry
+from ray_runtime.ports import free_ports
+from tests.pages import DEPLOYMENT, HOSTILE, Filled, fill
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ENVELOPE_HOME", str(tmp_path_factory.mktemp("pages")))
+        patch.setenv("ENVELOPE_ACTOR", "ann")
+        yield fill()
+    disconnect()
+
+
+@pytest.fixture
+def registry(filled: Filled) -> Registry:
+    return filled.connection.registry
+
+
+@pytest.fixture(scope="module")
+def client(filled: Filled) -> Iterator[httpx.Client]:
+    (port,) = free_ports(1)
+    settings = replace(filled.connection.settings, api_port=port)
+    with (
+        serving(replace(filled.connection, settings=settings)),
+        httpx.Client(base_url=f"http://localhost:{port}", timeout=30) as client,
+    ):
+        yield client
+
+
+def origin_of(client: httpx.Client) -> str:
+    return str(client.base_url).rstrip("/")
+
+
+def post(client: httpx.Client, path: str, **form: str) -> str:
+    """Send a form as our own page does, and return where it leads."""
+    answer = client.post(path, data=form, headers={"origin": origin_of(client)})
+    assert answer.status_code == 303, answer.text
+    return answer.headers["location"]
+
+
+PAGES = [
+    ("/models", "client_ltv"),
+    ("/models?q=tags.region+%3D+%27UK%27", "client_ltv"),
+    ("/models?columns=metrics.auc,hyperparameters.weight,tags.region,functions", "0.76"),
+    ("/models/{id}", "Predict"),
+    ("/models/{id}/metrics", "losses"),
+    ("/models/{id}/online", "Deploy"),
+    ("/models/{id}/environment", "pandas=="),
+    ("/diff?id={id}&id={other}", "hyperparameters"),
+    ("/deployments", DEPLOYMENT),
+    (f"/deployments/{DEPLOYMENT}", "rule us"),
+    ("/rules", "tags.region"),
+    ("/rules?q=tags.region+%3D+%27US%27", "Would have been wanted"),
+    ("/metrics?by=region", "auc over time"),
+]
+
+
+@pytest.mark.parametrize(("path", "says"), PAGES, ids=[path for path, _ in PAGES])
+def test_each_page_shows_and_escapes(
+    client: httpx.Client, filled: Filled, path: str, says: str
+) -> None:
+    answer = client.get(path.format(id=filled.ids[3], other=filled.ids[0]))
+    assert answer.status_code == 200, answer.text
+    assert says.lower() in answer.text.lower()
+    assert HOSTILE not in answer.text
+    assert "default-src 'self'" in answer.headers["content-security-policy"]
+
+
+FAULTS = [
+    ("/models?q=tags.region+%3D", 200, "column 14"),
+    ("/models?q=tags.region+%3D+%27", 200, "column 15"),
+    ("/models/NOPE", 404, "NOPE"),
+    ("/deployments/none", 400, "there are: client_ltv"),
+    ("/diff?id=1", 400, "choose two models"),
+    ("/rules?q=%3D", 200, "column 1"),
+    ("/metrics?q=tags.+%3D", 200, "column"),
+    ("/nothing", 404, "Not Found"),
+]
+
+
+@pytest.mark.parametrize(("path", "status", "says"), FAULTS, ids=[path for path, *_ in FAULTS])
+def test_a_fault_is_told_on_a_page(client: httpx.Client, path: str, status: int, says: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == status
+    assert says in answer.text
+    assert "Traceback" not in answer.text
+
+
+def test_pages_of_a_search_hold_every_model_once(
+    client: httpx.Client, filled: Filled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("controller.web.models.PAGE_ROWS", 1)
+    path, seen = "/models?q=ltv", []
+    while path:
+        text = client.get(path).text
+        seen += re.findall(r'name="id" value="(\w+)"', text)
+        following = re.search(r'rel="next" href="([^"]+)"', text)
+        path = following[1].replace("&amp;", "&") if following else ""
+    assert seen == list(reversed(filled.ids))
+
+
+def test_metrics_as_csv_are_those_of_the_chart(client: httpx.Client, filled: Filled) -> None:
+    lines = client.get("/metrics.csv?q=tags.region+%3D+%27US%27&names=auc&by=region").text.split()
+    assert lines[0] == "metric,at,value,series,envelope_id,model"
+    found = [line.split(",") for line in lines[1:]]
+    assert [(one[2], one[3], one[4]) for one in found] == [
+        ("0.7", "US", filled.ids[0]),
+        ("0.72", "US", filled.ids[1]),
+        ("0.74", "US", filled.ids[2]),
+    ]
+
+
+def test_tags_are_set_and_removed(client: httpx.Client, filled: Filled, registry: Registry) -> None:
+    path = f"/models/{filled.ids[0]}/tags"
+    assert post(client, path, key="passes_tests", value="true") == f"/models/{filled.ids[0]}"
+    assert registry.envelope(filled.ids[0]).tags["passes_tests"] == "true"
+    post(client, path, key="passes_tests", remove="1")
+    assert "passes_tests" not in registry.envelope(filled.ids[0]).tags
+    assert {one.actor for one in registry.tag_history(filled.ids[0])} == {"ann"}
+
+
+def test_deploy_pin_rollback_and_allow(
+    client: httpx.Client, filled: Filled, registry: Registry
+) -> None:
+    page = f"/deployments/{DEPLOYMENT}"
+    assert post(client, f"/models/{filled.ids[0]}/deploy", to=DEPLOYMENT) == page
+    (row,) = registry.deployments()
+    assert (row.pin_envelope_id, row.pinned_by) == (filled.ids[0], "ann")
+    post(client, f"{page}/unpin")
+    assert registry.deployments()[0].pin_envelope_id is None
+
+    post(client, f"{page}/rollback", reason="wrong numbers")
+    (excluded,) = registry.exclusions(DEPLOYMENT)
+    assert (excluded.envelope_id, excluded.back_to) == (filled.ids[2], filled.ids[1])
+    assert "wrong numbers" in client.get(page).text
+    post(client, f"{page}/allow", envelope_id=filled.ids[2])
+    assert registry.exclusions(DEPLOYMENT) == []
+
+
+def test_a_wrong_form_changes_nothing(client: httpx.Client, filled: Filled) -> None:
+    origin = {"origin": origin_of(client)}
+    for path, form, says in [
+        (f"/models/{filled.ids[0]}/deploy", {"to": "No Such Name"}, "No Such Name"),
+        (f"/models/{filled.ids[0]}/tags", {"key": ""}, "key"),
+        (f"/deployments/{DEPLOYMENT}/explode", {}, "explode"),
+        (f"/deployments/{DEPLOYMENT}/rollback", {"to": "nothing"}, "nothing"),
+    ]:
+        answer = client.post(path, data=form, headers=origin)
+        assert answer.status_code in (400, 404), path
+        assert says in answer.text, path
+    too_large = client.post("/models/x/tags", content=b"k=" + b"x" * 100_000, headers=origin)
+    assert too_large.status_code == 413
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({}, id="no-origin"),
+        pytest.param({"origin": "https://elsewhere.example"}, id="another-site"),
+        pytest.param({"origin": "null"}, id="a-sandboxed-frame"),
+        pytest.param({"origin": "http://localhost:9999"}, id="another-port"),
+    ],
+)
+def test_another_site_changes_nothing(
+    client: httpx.Client, filled: Filled, registry: Registry, headers: dict[str, str]
+) -> None:
+    before = registry.last_change()
+    path = f"/models/{filled.ids[0]}/tags"
+    answer = client.post(path, data={"key": "a", "value": "b"}, headers=headers)
+    assert answer.status_code == 403
+    assert registry.last_change() == before
+
+
+def test_a_name_elsewhere_that_leads_here_reads_nothing(client: httpx.Client) -> None:
+    assert client.get("/models", headers={"host": "rebound.example"}).status_code == 403
+
+
+def test_a_port_that_is_taken_leaves_the_controller_without_pages(filled: Filled) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        settings = replace(filled.connection.settings, api_port=port)
+        with serving(replace(filled.connection, settings=settings)) as served:
+            assert served is None
+
+
+def test_the_server_ends_with_the_block(filled: Filled) -> None:
+    (port,) = free_ports(1)
+    settings = replace(filled.connection.settings, api_port=port)
+    with serving(replace(filled.connection, settings=settings)):
+        socket.create_connection(("127.0.0.1", port), timeout=20).close()
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", port), timeout=20)
