@@ -21,9 +21,10 @@ def add_commands(group: click.Group) -> None:
     """Add the commands of the `envelope` package."""
     from envelope.archive_commands import export, import_
     from envelope.diff_commands import diff
+    from envelope.environment_commands import environments
     from envelope.proof_commands import verify
 
-    for command in (find, show, tag, diff, verify, export, import_, registry):
+    for command in (find, show, tag, diff, verify, export, import_, environments, registry):
         group.add_command(command)
 
 

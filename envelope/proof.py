@@ -30,6 +30,7 @@ from envelope.environment import (
     repack_wheel,
     runtime_requirements,
     runtime_version,
+    sweep,
 )
 from envelope.environment.process import Ended, run_process
 from envelope.errors import (
@@ -113,9 +114,8 @@ def verify(
     """
     if tolerance is not None and not (math.isfinite(tolerance) and tolerance >= 0):
         raise ConfigError(f"tolerance is {tolerance}; give a relative difference, as in 0.001")
-    place = Workplace(
-        environments_dir=connection.settings.environments_dir, tell=tell or _tell_stderr
-    )
+    settings = connection.settings
+    place = Workplace(environments_dir=settings.environments_dir, tell=tell or _tell_stderr)
     try:
         report = prove(connection.store, row, place, tolerance)
     except ProofError as exc:
@@ -130,6 +130,8 @@ def verify(
             detail=detail.replace("\0", "").encode(errors="replace").decode(),
         )
         raise
+    finally:
+        sweep(place.environments_dir, limit_bytes=settings.environments_max_bytes)
     return connection.registry.add_proof(
         row.id, platform=platform_tag(), ok=True, actor=connection.actor, report=report
     )

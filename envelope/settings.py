@@ -15,6 +15,9 @@ from pathlib import Path
 
 from envelope.errors import ConfigError
 
+# Some twenty that share most of their files, or three with the CUDA build of torch.
+ENVIRONMENTS_MAX_BYTES = 20_000_000_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -24,6 +27,7 @@ class Settings:
     registry_url: SQLAlchemy URL of the registry.
     store_url: fsspec URL of the store.
     environments_dir: virtual environments that nodes build, kept across restarts.
+    environments_max_bytes: on disk; beyond it those that nobody uses go, least recently used first.
     ray_address: the cluster to use instead of the one that `envelope up` starts.
     serve_port, job_port, ray_port: TCP ports of Serve's HTTP, Ray's job server and Ray's control
         store.
@@ -36,6 +40,7 @@ class Settings:
     registry_url: str
     store_url: str
     environments_dir: Path
+    environments_max_bytes: int = ENVIRONMENTS_MAX_BYTES
     ray_address: str | None = None
     serve_port: int = 8000
     job_port: int = 8265
@@ -49,7 +54,7 @@ class Settings:
     def read(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read settings from `environ` (default `os.environ`).
 
-        Raises ConfigError for a port that is not a number from 1 to 65535.
+        Raises ConfigError for a port that is not a number from 1 to 65535, or a size that is none.
         """
         env = os.environ if environ is None else environ
         home = Path(env.get("ENVELOPE_HOME") or "~/.envelope").expanduser().absolute()
@@ -60,6 +65,9 @@ class Settings:
             environments_dir=Path(
                 env.get("ENVELOPE_ENVIRONMENTS") or home / "environments"
             ).expanduser(),
+            environments_max_bytes=_bytes(
+                env, "ENVELOPE_ENVIRONMENTS_MAX_BYTES", ENVIRONMENTS_MAX_BYTES
+            ),
             ray_address=env.get("RAY_ADDRESS") or None,
             serve_port=_port(env, "ENVELOPE_SERVE_PORT", 8000),
             job_port=_port(env, "ENVELOPE_JOB_PORT", 8265),
@@ -77,6 +85,7 @@ class Settings:
             "ENVELOPE_REGISTRY": self.registry_url,
             "ENVELOPE_STORE": self.store_url,
             "ENVELOPE_ENVIRONMENTS": str(self.environments_dir),
+            "ENVELOPE_ENVIRONMENTS_MAX_BYTES": str(self.environments_max_bytes),
             "ENVELOPE_SERVE_PORT": str(self.serve_port),
             "ENVELOPE_JOB_PORT": str(self.job_port),
             "ENVELOPE_RAY_PORT": str(self.ray_port),
@@ -91,6 +100,13 @@ def _port(env: Mapping[str, str], name: str, default: int) -> int:
     text = env.get(name) or str(default)
     if not text.isdecimal() or not 0 < int(text) < 65536:
         raise ConfigError(f"{name}={text!r} is not a TCP port; set it to a number from 1 to 65535")
+    return int(text)
+
+
+def _bytes(env: Mapping[str, str], name: str, default: int) -> int:
+    text = (env.get(name) or str(default)).replace("_", "")
+    if not text.isdecimal():
+        raise ConfigError(f"{name}={text!r} is not a size; set it to a number of bytes, 0 or more")
     return int(text)
 
 

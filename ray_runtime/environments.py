@@ -28,12 +28,12 @@ from envelope.environment import (
     EnvironmentSpec,
     build_environment,
     check_python,
+    claim,
     installed_packages,
-    is_ready,
-    python_of,
     repack_wheel,
     runtime_requirements,
     runtime_version,
+    sweep,
     unmet,
 )
 from envelope.environment.build import requirement_lines
@@ -137,6 +137,7 @@ class EnvelopePlugin(RuntimeEnvPlugin):  # type: ignore[misc] # Ray ships no typ
     def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
         self._environ = environ
         self._builders = ThreadPoolExecutor(BUILDS, thread_name_prefix="envelope-build")
+        self._sweeper = ThreadPoolExecutor(1, thread_name_prefix="envelope-sweep")
         self._pythons: dict[str, Path | None] = {}
         self._failures: dict[str, tuple[float, DependencyError]] = {}
 
@@ -171,20 +172,20 @@ class EnvelopePlugin(RuntimeEnvPlugin):  # type: ignore[misc] # Ray ships no typ
         if failure is not None and time.monotonic() - failed_at < FAILURE_S:
             raise failure.with_traceback(None)
         loop = asyncio.get_running_loop()
+        settings = Settings.read(self._environ)
+        root = settings.environments_dir
+        was_there = (root / wanted.key).exists()
         try:
             self._pythons[wanted.key] = await loop.run_in_executor(
-                self._builders,
-                prepare,
-                wanted.key,
-                wanted.store,
-                Settings.read(self._environ).environments_dir,
-                logger.info,
+                self._builders, prepare, wanted.key, wanted.store, root, logger.info
             )
         except DependencyError as exc:
             self._failures[wanted.key] = (time.monotonic(), exc)
             raise exc.with_traceback(None) from None
         except EnvelopeError as exc:
             raise exc.with_traceback(None) from None
+        if not was_there:  # one more: nobody waits for others to make room
+            self._sweeper.submit(_make_room, root, settings.environments_max_bytes, logger.info)
         return 0
 
     def modify_context(
@@ -231,8 +232,8 @@ def prepare(key: str, store_url: str, root: Path, log: Log) -> Path | None:
     root: where this node keeps environments. log: gets what the resolver says, line by line.
     Raises DependencyError when it cannot be built; ModelNotFound, StorageError without a recipe.
     """
-    if is_ready(root / key):
-        return python_of(root / key)
+    if python := claim(root / key):
+        return python
     spec = read_spec(Store(store_url), key)
     check_python(locked=spec.python, running=platform.python_version())
     _check_runtime(spec)
@@ -245,6 +246,11 @@ def prepare(key: str, store_url: str, root: Path, log: Log) -> Path | None:
     spec = msgspec.structs.replace(spec, python=platform.python_version(), platform=platform_tag())
     wheel = repack_wheel(OWN_DISTRIBUTION, root / ".wheels")
     return build_environment(spec, root, wheel=wheel, log=log)
+
+
+def _make_room(root: Path, limit_bytes: int, log: Log) -> None:
+    for gone in sweep(root, limit_bytes=limit_bytes):
+        log(f"environment {gone.key}: removed, {gone.freed_bytes:,} bytes are free again")
 
 
 def read_spec(store: Store, key: str) -> EnvironmentSpec:

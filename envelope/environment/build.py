@@ -16,12 +16,19 @@ from envelope.environment.lock import file_lock
 from envelope.environment.process import Log
 from envelope.environment.runtime import check_python
 from envelope.environment.spec import EnvironmentSpec
+from envelope.environment.use import (
+    READY,
+    claim,
+    install_hook,
+    is_ready,
+    last_used,
+    python_of,
+)
 from envelope.environment.uv import install_options, run_uv, uv_environ
 from envelope.errors import EnvironmentBuildError
 from envelope.manifest import Package
 
 BUILD_TIMEOUT_S = 600.0  # as Ray's own runtime_env setup; big wheels over a slow line take minutes
-READY = "READY"  # written last; an environment without it is half built, and is removed
 
 
 def build_environment(
@@ -43,12 +50,14 @@ def build_environment(
     """
     check_python(locked=spec.python, running=_version())
     target = root.absolute() / spec.key
-    if is_ready(target):
-        return _used(target)
+    if python := claim(target):
+        return python
     try:
         with file_lock(root.absolute() / ".locks" / spec.key, timeout_s=timeout_s) as descriptor:
             if not is_ready(target):
                 _build(spec, target, wheel, log or _silent, timeout_s, descriptor)
+            # With the lock of builders held, so that it is not removed before it is noted as used.
+            return claim(target) or python_of(target)
     except TimeoutError as exc:
         raise EnvironmentBuildError(
             f"environment {spec.key}: {exc}; look for the process that builds it, or wait longer"
@@ -58,27 +67,6 @@ def build_environment(
             f"environment {spec.key} cannot be written to {root}: {exc.strerror or exc}; free disk "
             "space, or set ENVELOPE_ENVIRONMENTS to a folder that can be written"
         ) from exc
-    return _used(target)
-
-
-def python_of(target: Path) -> Path:
-    """Return the interpreter of a virtual environment."""
-    if sys.platform == "win32":
-        return target / "Scripts" / "python.exe"
-    return target / "bin" / "python"
-
-
-def is_ready(target: Path) -> bool:
-    """Say whether the environment in this folder was built to its end and can be run."""
-    return (target / READY).is_file() and python_of(target).exists()
-
-
-def last_used(target: Path) -> float | None:
-    """Return when an environment was last asked for (seconds since 1970); None: it is not ready."""
-    try:
-        return (target / READY).stat().st_mtime
-    except OSError:
-        return None
 
 
 def requirement_lines(packages: Sequence[Package], constraints: Sequence[str] = ()) -> list[str]:
@@ -121,6 +109,7 @@ def _build(
             uv(*install, *arguments)
         if wheel is not None:
             uv(*install, "--no-deps", str(wheel))
+        install_hook(target, _site_packages(target))
         for donor in _donors(target):
             share_bytecode(str(donor), str(_site_packages(target)))
         _mark_ready(target, spec)
@@ -136,7 +125,8 @@ def _write_lines(path: Path, lines: Sequence[str]) -> str:
 
 def _donors(target: Path) -> list[Path]:
     """Whose bytecode may fit: this interpreter's own, and the environment that was used last."""
-    used = {folder: last_used(folder) for folder in target.parent.iterdir()}
+    folders = [folder for folder in target.parent.iterdir() if folder.name[0] != "."]
+    used = {folder: last_used(folder) for folder in folders}
     others = [folder for folder, at in used.items() if at is not None]
     latest = sorted(others, key=lambda folder: used[folder] or 0.0)[-1:]
     return [Path(sysconfig.get_paths()["purelib"]), *map(_site_packages, latest)]
@@ -157,12 +147,6 @@ def _mark_ready(target: Path, spec: EnvironmentSpec) -> None:
         file.flush()
         os.fsync(file.fileno())  # a marker that outlives a power cut must not be the only thing
     partial.replace(target / READY)
-
-
-def _used(target: Path) -> Path:
-    """Note the time of use: the least recently used is removed first when space is short."""
-    os.utime(target / READY)
-    return python_of(target)
 
 
 def _version() -> str:

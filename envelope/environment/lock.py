@@ -1,4 +1,4 @@
-"""A lock between processes of one machine, freed by the operating system when they end."""
+"""Locks between processes of one machine, freed by the operating system when they end."""
 
 from __future__ import annotations
 
@@ -8,21 +8,25 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 POLL_S = 0.05
 
+Kind = Literal["exclusive", "shared"]
+
 
 @contextlib.contextmanager
-def file_lock(path: Path, *, timeout_s: float) -> Iterator[int]:
-    """Hold an exclusive lock on a file; yields its descriptor, which a child may inherit.
+def file_lock(path: Path, *, timeout_s: float, kind: Kind = "exclusive") -> Iterator[int]:
+    """Hold a lock on a file; yields its descriptor, which a child may inherit.
 
+    kind: "shared" is held by any number of processes at once. Windows knows "exclusive" alone.
     The file stays: removing it would let two holders in. Raises TimeoutError after timeout_s.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         deadline = time.monotonic() + timeout_s
-        while not _try_lock(descriptor):
+        while not _try_lock(descriptor, kind):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{path} was held by another process for {timeout_s:g} s")
             time.sleep(POLL_S)
@@ -31,7 +35,7 @@ def file_lock(path: Path, *, timeout_s: float) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _try_lock(descriptor: int) -> bool:
+def _try_lock(descriptor: int, kind: Kind) -> bool:
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -40,7 +44,8 @@ def _try_lock(descriptor: int) -> bool:
         else:
             import fcntl
 
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            how = fcntl.LOCK_EX if kind == "exclusive" else fcntl.LOCK_SH
+            fcntl.flock(descriptor, how | fcntl.LOCK_NB)
     except OSError:
         return False
     return True
