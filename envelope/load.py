@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from envelope import artifacts
 from envelope.capture import pack_module
-from envelope.environment import installed_packages, unmet
+from envelope.capture.environment import platform_tag
+from envelope.environment import installed_packages, lock_of, unmet
 from envelope.errors import DependencyError, EnvelopeError, ModelNotFound
 from envelope.manifest import (
     Artifact,
@@ -150,7 +151,7 @@ def check_here(environment: Environment, envelope_id: str) -> None:
             f"envelope {envelope_id} was saved with Python {environment.python}, this is "
             f"{here}; load it with Python {environment.python}, or query its deployment"
         )
-    lines = unmet(environment.packages, installed_packages())
+    lines = unmet(lock_of(environment, platform_tag()), installed_packages())
     if lines:
         shown = lines[:MAX_SHOWN]
         if len(lines) > MAX_SHOWN:

@@ -70,6 +70,8 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """What it takes to run the bytes.
 
     python: "3.11.7". platform: "linux-x86_64". packages: the narrowed lock, sorted by name.
+    transitive: names of those packages that are locked because others of them require them, and not
+    because the model names them: on another platform they are wanted only where they are required.
     snapshot: JSON of every installed distribution and of conda's records, for reading and diffing.
     """
 
@@ -77,6 +79,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     implementation: str
     platform: str
     packages: tuple[Package, ...]
+    transitive: tuple[str, ...] = ()
     modules: tuple[LocalModule, ...] = ()
     snapshot: Blob | None = None
 

@@ -31,6 +31,7 @@ from envelope.environment import (
     runtime_requirements,
     runtime_version,
     sweep,
+    transitive_of,
 )
 from envelope.environment.process import Ended, run_process
 from envelope.errors import (
@@ -176,6 +177,8 @@ def proof_spec(manifest: Manifest) -> EnvironmentSpec:
         python=platform.python_version(),
         platform=platform_tag(),
         packages=packages,
+        locked_on=manifest.environment.platform,
+        transitive=transitive_of(manifest.environment, platform_tag()),
         constraints=runtime_requirements(packages, roots=(OWN_DISTRIBUTION,)),
         runtime_version=runtime_version(),
     )

@@ -190,6 +190,7 @@ def _write_bytes(
         implementation=captured.implementation,
         platform=captured.platform,
         packages=captured.packages,
+        transitive=captured.transitive,
         modules=tuple(
             LocalModule(name=name, blob=store.put_blob(data)) for name, data in packed.items()
         ),

@@ -34,6 +34,7 @@ from envelope.environment import (
     runtime_requirements,
     runtime_version,
     sweep,
+    transitive_of,
     unmet,
 )
 from envelope.environment.build import requirement_lines
@@ -71,7 +72,7 @@ def runtime_env_for(store: Store, manifest: Manifest) -> dict[str, Any]:
 
     spec = spec_for(manifest, store.url)
     if builder() == "uv":
-        packages = requirement_lines(spec.packages, ())
+        packages = requirement_lines(spec.lock.packages, ())
         # Without options of ours Ray says --no-cache.
         return {"uv": {"packages": packages, "uv_check": False, "uv_pip_install_options": []}}
     path = document_path(spec.key)
@@ -90,6 +91,8 @@ def spec_for(manifest: Manifest, store_url: str) -> EnvironmentSpec:
         python=platform.python_version(),
         platform=platform_tag(),
         packages=packages,
+        locked_on=manifest.environment.platform,
+        transitive=transitive_of(manifest.environment, platform_tag()),
         constraints=runtime_requirements(packages, store_url=store_url),
         runtime_version=runtime_version(),
     )
@@ -237,13 +240,13 @@ def prepare(key: str, store_url: str, root: Path, log: Log) -> Path | None:
     spec = read_spec(Store(store_url), key)
     check_python(locked=spec.python, running=platform.python_version())
     _check_runtime(spec)
-    differences = unmet(spec.packages, installed_packages())
+    # A node of another patch version or processor builds its own, under its own name.
+    spec = msgspec.structs.replace(spec, python=platform.python_version(), platform=platform_tag())
+    differences = unmet(spec.lock, installed_packages())
     if not differences:
         log(f"environment {key}: this node's own Python satisfies the lock")
         return None
     log(f"environment {key}: building it, since {'; '.join(differences[:5])}")
-    # A node of another patch version or processor builds its own, under its own name.
-    spec = msgspec.structs.replace(spec, python=platform.python_version(), platform=platform_tag())
     wheel = repack_wheel(OWN_DISTRIBUTION, root / ".wheels")
     return build_environment(spec, root, wheel=wheel, log=log)
 

@@ -68,11 +68,13 @@ _BUILT_IN = sys.stdlib_module_names | {
 class CapturedEnvironment:
     """What it takes to run the bytes.
 
-    packages: the narrowed lock, sorted by name. snapshot: everything that is installed, JSON-able,
-    see capture/snapshot.py.
+    packages: the narrowed lock, sorted by name. transitive: the names of those that are in it
+    because others require them. snapshot: everything that is installed, JSON-able, see
+    capture/snapshot.py.
     """
 
     packages: tuple[Package, ...]
+    transitive: tuple[str, ...]
     python: str
     implementation: str
     platform: str
@@ -98,9 +100,10 @@ def capture_environment(
     reached = _reach(pickled_globals, function, sources)
     reached += [Reached(module=name, via="the caller") for name in extra_modules]
     here = installed()
-    lock = narrow(reached, sources, here)
+    lock, transitive = narrow(reached, sources, here)
     return CapturedEnvironment(
         packages=lock,
+        transitive=transitive,
         python=platform.python_version(),
         implementation=platform.python_implementation(),
         platform=platform_tag(),
@@ -115,9 +118,10 @@ def platform_tag() -> str:
 
 def narrow(
     reached: Iterable[Reached], sources: Sequence[ModuleSource], here: Installed
-) -> tuple[Package, ...]:
+) -> tuple[tuple[Package, ...], tuple[str, ...]]:
     """Turn reached modules into pinned distributions, closed over their requirements.
 
+    Returns them, and the names of those that only others of them require.
     Raises DependencyError listing every module that cannot be had elsewhere, each with the remedy.
     """
     roots: dict[str, InstalledDistribution] = {}
@@ -144,10 +148,11 @@ def narrow(
     if faults:
         raise DependencyError(_explain_all(list(faults.values())))
     forced = {edge.required for edge in edges if edge.clashes_with(versions)}
-    return tuple(
+    packages = tuple(
         Package(name=d.name, version=d.version, origin=d.origin.url, is_forced=d.name in forced)
         for d in kept
     )
+    return packages, tuple(package.name for package in packages if package.name not in roots)
 
 
 def _travels_anyway(module: str, sources: Sequence[ModuleSource]) -> bool:

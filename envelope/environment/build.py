@@ -13,6 +13,7 @@ from pathlib import Path
 
 from envelope.environment.bytecode import share_bytecode
 from envelope.environment.lock import file_lock
+from envelope.environment.platforms import Lock
 from envelope.environment.process import Log
 from envelope.environment.runtime import check_python
 from envelope.environment.spec import EnvironmentSpec
@@ -102,10 +103,11 @@ def _build(
     try:
         uv("venv", "--quiet", "--no-project", "--python", sys.executable, str(target))
         install = ("pip", "install", *install_options(environ), "--python", str(python_of(target)))
-        if lines := requirement_lines(spec.packages, spec.constraints):
+        if lines := requirement_lines(spec.lock.packages, spec.constraints):
             arguments = ["--requirements", _write_lines(target / "requirements.txt", lines)]
-            if forced := requirement_lines([p for p in spec.packages if p.is_forced]):
-                arguments += ["--overrides", _write_lines(target / "overrides.txt", forced)]
+            for option, packages in _wishes(spec.lock).items():
+                if lines := requirement_lines(packages):
+                    arguments += [f"--{option}", _write_lines(target / f"{option}.txt", lines)]
             uv(*install, *arguments)
         if wheel is not None:
             uv(*install, "--no-deps", str(wheel))
@@ -116,6 +118,14 @@ def _build(
     except BaseException:
         shutil.rmtree(target, ignore_errors=True)
         raise
+
+
+def _wishes(lock: Lock) -> dict[str, list[Package]]:
+    """What goes against other packages' wishes, and what is wished where it is required."""
+    return {
+        "overrides": [one for one in (*lock.packages, *lock.preferred) if one.is_forced],
+        "constraints": [one for one in lock.preferred if not one.is_forced],
+    }
 
 
 def _write_lines(path: Path, lines: Sequence[str]) -> str:

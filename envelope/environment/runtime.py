@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from envelope.capture.installed import OWN_DISTRIBUTION, Installed, installed
-from envelope.capture.requirements import Edge, close
+from envelope.capture.requirements import Edge, applies, close
+from envelope.capture.requirements import edges as requirements_of
 from envelope.environment.wheel import content_hash
 from envelope.errors import DependencyError
 from envelope.manifest import Package
@@ -28,6 +30,7 @@ def runtime_roots(
 
     The filesystem of the store is always among them. Others that the node has (tables may lie
     there) only where they and the lock go together: no model fails for a filesystem it never meets.
+    Nor for Ray Data, which serving does without: see check_batch.
     """
     here = here or installed()
     pins = {package.name: package.version for package in locked}
@@ -36,7 +39,42 @@ def runtime_roots(
         for name, schemes in _FILESYSTEMS.items()
         if here.get(name) and (store_url.startswith(schemes) or _fits(name, pins, here))
     ]
+    if _clashes_of_data(pins, here):
+        return ("ray[default,serve]", OWN_DISTRIBUTION, *_beside_ray(here), *filesystems)
     return ("ray[default,serve,data]", f"{OWN_DISTRIBUTION}[ray]", *filesystems)
+
+
+def _beside_ray(here: Installed) -> list[str]:
+    """What our extra `ray` asks for, but Ray."""
+    own = here.get(OWN_DISTRIBUTION)
+    lines = [] if own is None else [edge.requirement for edge in requirements_of(own, ("ray",))]
+    return [
+        f"{line.name}{line.specifier}"
+        for line in lines
+        if line.name != "ray" and not applies(line.marker, ())
+    ]
+
+
+def check_batch(locked: Sequence[Package], *, here: Installed | None = None) -> None:
+    """Refuse a lock that can be served and not batch-scored, since Ray Data cannot live with it.
+
+    Raises DependencyError naming both sides.
+    """
+    here = here or installed()
+    pins = {package.name: package.version for package in locked}
+    if clashes := _clashes_of_data(pins, here):
+        raise DependencyError(
+            _explain(clashes, pins, here.versions, requirers={"ray": "ray[data]"})
+            + "; a deployment of it answers"
+        )
+
+
+def _clashes_of_data(pins: Mapping[str, str], here: Installed) -> list[Edge]:
+    """What the data extra asks for, beside what every Ray does."""
+    _, without = close([Requirement("ray[default,serve]")], here)
+    _, edges = close([Requirement("ray[default,serve,data]")], here)
+    own = [edge for edge in edges if edge.requirer == "ray" and edge not in without]
+    return [edge for edge in own if edge.clashes_with(pins)]
 
 
 def _fits(name: str, pins: Mapping[str, str], here: Installed) -> bool:
@@ -53,10 +91,10 @@ def runtime_requirements(
 ) -> tuple[str, ...]:
     """Return the requirement lines that the runtime adds to a lock, sorted by name.
 
-    The roots (default: runtime_roots) and all that they pull in, pinned to the versions of this
-    interpreter, which is the cluster's; what the lock pins is left to the lock, and a package of
-    ours that cannot live with the lock's pins is left to the resolver. model-envelope itself is
-    installed from its wheel.
+    The roots (default: runtime_roots; one with a version range leaves the version to the lock) and
+    all that they pull in, pinned to the versions of this interpreter, which is the cluster's; what
+    the lock pins is left to the lock, and a package of ours that cannot live with the lock's pins
+    is left to the resolver. model-envelope itself is installed from its wheel.
     Raises DependencyError naming both sides when the lock and a root cannot go together.
     """
     here = here or installed()
@@ -66,9 +104,10 @@ def runtime_requirements(
     _check_present(wanted, here)
     pins = {package.name: package.version for package in locked}
     versions, edges = close(wanted, here)
-    clashes = [edge for edge in edges if edge.clashes_with(pins)]
+    ranges = [Edge(requirer=OWN_DISTRIBUTION, requirement=one) for one in wanted if one.specifier]
+    clashes = [edge for edge in (*ranges, *edges) if edge.clashes_with(pins)]
     extras: dict[str, set[str]] = {canonicalize_name(root.name): root.extras for root in wanted}
-    fixed = extras.keys() - _FILESYSTEMS.keys()
+    fixed = extras.keys() - _FILESYSTEMS.keys() - {edge.required for edge in ranges}
     _check_roots(fixed, pins, versions)
     if final := [edge for edge in clashes if edge.requirer in fixed]:
         raise DependencyError(_explain(final, pins, versions))
@@ -130,9 +169,16 @@ def _check_roots(fixed: Collection[str], pins: dict[str, str], versions: dict[st
             )
 
 
-def _explain(edges: Sequence[Edge], pins: dict[str, str], versions: dict[str, str]) -> str:
+def _explain(
+    edges: Sequence[Edge],
+    pins: Mapping[str, str],
+    versions: Mapping[str, str],
+    *,
+    requirers: Mapping[str, str] = MappingProxyType({}),
+) -> str:
     sides = [
-        f"the model needs {edge.required}=={pins[edge.required]}, {edge.requirer} "
+        f"the model needs {edge.required}=={pins[edge.required]}, "
+        f"{requirers.get(edge.requirer, edge.requirer)} "
         f"{versions[edge.requirer]} needs {edge.required}{edge.requirement.specifier}"
         for edge in edges
     ]

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from envelope.config import BatchJobConfig
 from envelope.connection import Connection
+from envelope.environment import check_batch
 from envelope.errors import EnvelopeError
 from envelope.manifest import Manifest
 from envelope.schema.arrow import OUTPUT
@@ -179,7 +180,11 @@ def _n_parts(how: Cut, job: Job) -> int | None:
 
 
 def _workers(job: Job, connection: Connection) -> tuple[Workers, int]:
-    """Join the cluster. Returns how the job's tasks run, and how many run at once."""
+    """Join the cluster. Returns how the job's tasks run, and how many run at once.
+
+    Raises DependencyError when the envelope's lock cannot go with Ray Data, or with the cluster.
+    """
+    check_batch(job.manifest.environment.packages)
     from ray_runtime.cluster import connect
 
     connect(connection.settings)

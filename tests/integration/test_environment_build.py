@@ -93,6 +93,36 @@ def test_what_was_forced_together_is_forced_again(wheels, tmp_path):
     assert says(python, "import beta, gamma; print(beta.__version__)") == "2.0"
 
 
+def test_a_lock_from_another_platform_is_resolved_again_with_its_pins(wheels, tmp_path):
+    """Another build of what the model names; what only one platform has or requires; old pins."""
+    here = f"sys_platform == {sys.platform!r}"
+    write_wheel(
+        wheels, "delta", "1.0", requires=["beta", f"only-here; {here}", "gone; sys_platform == 'x'"]
+    )
+    write_wheel(wheels, "only-here", "1.0")
+    write_wheel(wheels, "forced", "1.0")
+    write_wheel(wheels, "forced", "2.0")
+    write_wheel(wheels, "epsilon", "1.0", requires=["forced>=2"])
+    saved = spec("delta==1.0+cu126", "beta==1.0", "gone==1.0", "epsilon==1.0", "forced==1.0")
+    packages = tuple(
+        msgspec.structs.replace(one, is_forced=one.name == "forced") for one in saved.packages
+    )
+    asked = msgspec.structs.replace(
+        saved,
+        packages=packages,
+        locked_on="somewhere-else",
+        transitive=("beta", "gone", "forced"),
+    )
+    python = build_environment(asked, tmp_path / "envs")
+    code = (
+        "import importlib.metadata as m; "
+        "print(*sorted(f'{d.name}=={d.version}' for d in m.distributions()))"
+    )
+    assert says(python, code) == "beta==1.0 delta==1.0 epsilon==1.0 forced==1.0 only-here==1.0"
+    with pytest.raises(EnvironmentBuildError, match=r"delta==1\.0\+cu126"):
+        build_environment(msgspec.structs.replace(asked, locked_on=""), tmp_path / "envs")
+
+
 def test_our_wheel_is_installed_without_its_dependencies(wheels, tmp_path):
     wheel = repack_wheel("model-envelope", tmp_path / "own")
     python = build_environment(spec("beta==1.0"), tmp_path / "envs", wheel=wheel)

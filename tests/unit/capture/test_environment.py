@@ -35,7 +35,9 @@ def test_the_lock_is_closed_over_requirements_with_markers_and_extras(site):
     )
     for name in ("speed", "slow", "base", "never"):
         site.add(name)
-    packages = capture_environment(["top.model"], None).packages
+    captured = capture_environment(["top.model"], None)
+    assert captured.transitive == ("base", "middle", "speed")
+    packages = captured.packages
     assert [(p.name, p.version) for p in packages] == [
         ("base", "1.0"),
         ("middle", "2.0+cu121"),

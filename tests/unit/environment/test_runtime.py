@@ -4,7 +4,13 @@ from pathlib import Path
 import pytest
 
 from envelope.capture.installed import Installed, InstalledDistribution, installed
-from envelope.environment import check_python, runtime_requirements, runtime_roots, runtime_version
+from envelope.environment import (
+    check_batch,
+    check_python,
+    runtime_requirements,
+    runtime_roots,
+    runtime_version,
+)
 from envelope.errors import DependencyError
 from envelope.manifest import Package
 
@@ -95,6 +101,33 @@ def test_a_filesystem_of_the_store_gives_way_to_the_lock(pins, lines):
         }
     )
     assert list(runtime_requirements(lock(**pins), roots=["s3fs"], here=here)) == lines
+
+
+@pytest.mark.parametrize(
+    "pins, words",
+    [
+        pytest.param({"pandas": "2.2.2"}, "pandas==2.2.2, ray[data] 2.60.0 needs pandas>=2.2.3"),
+        pytest.param({"pyarrow": "16.1.0"}, "pyarrow==16.1.0, ray[data] 2.60.0 needs pyarrow>=17"),
+    ],
+)
+def test_what_ray_data_cannot_live_with_is_served_and_not_batch_scored(pins, words):
+    pytest.importorskip("ray")
+    with pytest.raises(DependencyError) as caught:
+        check_batch(lock(**pins))
+    assert f"the model needs {words}" in str(caught.value)
+    lines = runtime_requirements(lock(**pins))
+    assert "ray[default,serve]==2.60.0" in lines
+    everything = {line.partition("==")[0] for line in runtime_requirements(lock())}
+    ours = {line.partition("==")[0] for line in lines}
+    assert everything - ours == {"ray[data,default,serve]", *pins}
+    with pytest.raises(
+        DependencyError, match=r"orjson==3\.9, model-envelope .* needs orjson>=3\.10"
+    ):
+        runtime_requirements(lock(**pins, orjson="3.9"))
+
+
+def test_what_ray_data_can_live_with_is_batch_scored():
+    check_batch(lock(numpy="2.0.0", pandas="2.2.3", pyarrow="17.0.0"))
 
 
 def described(name, version, *requires):

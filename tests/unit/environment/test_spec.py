@@ -31,7 +31,7 @@ SPEC = EnvironmentSpec(
     ],
 )
 def test_unmet(installed, lines):
-    assert unmet(SPEC.packages, installed) == lines
+    assert unmet(SPEC.lock, installed) == lines
 
 
 @pytest.mark.parametrize(
