@@ -52,7 +52,7 @@ fuzz: install          ## 1,000 cases on each of four envelopes
 	FUZZ_CASES=84 $(BIN)/pytest -n 4 --timeout 1200 tests/integration/replica/test_fuzz.py
 
 bench: install         ## the figures of docs/benchmarks.md, one after the other
-	$(BIN)/python benchmarks/save.py
+	$(BIN)/python benchmarks/capture.py
 	$(BIN)/python benchmarks/savers.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/serving.py

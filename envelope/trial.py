@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 SAMPLE_ROWS = 5
 PROOF_ROWS = 1000  # to choose from: the proof takes up to 16 that differ
-PROOF_CALLS = 22  # of the proof with 16 rows
+PROOF_CALLS = 14  # of the proof with 16 rows
 ANNOUNCED_S = 1.0  # what takes longer is told
 MAX_PROOF_S = 300.0  # a function that is slower than that is not tried row by row
 OUTPUT_ROWS = 1000  # to infer the output from, and for its statistics

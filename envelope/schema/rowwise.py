@@ -1,7 +1,8 @@
 """Proof, on the sample, that a function of one frame answers row by row.
 
 Only then may the rows of several callers share one call. The function is called with all rows at
-once, row by row, in halves, reversed and with every row twice; each row must get the same output.
+once, with eight rows alone, in halves, reversed and with every row twice; each row must get the
+same output.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from envelope.schema import types as t
 from envelope.schema.checks import Checker
 
 LEAST_ROWS = 8  # fewer rows agree by chance too easily
-MOST_ROWS = 16  # a slow model is called once per row
+MOST_ROWS = 16
+MOST_ALONE = 8  # each is a call: what depends on other rows differs in any, a habit of few in many
 MOST_LOOKED_AT = 1000  # of a large sample, for rows that differ
 # How far apart outputs of one row may be: linear models and networks sum in another order when they
 # see more rows at once; measured 1e-16 to 5e-15 in float64.
@@ -52,24 +54,24 @@ def prove_row_wise(call: Callable[..., Any], checker: Checker, api_input: Any) -
         return RowWise(is_row_wise=False, reason="it takes an Arrow table, which is one call")
     if isinstance(api_input, dict):
         api_input = next(iter(api_input.values()))
-    few = api_input.iloc[_spread(len(api_input), MOST_LOOKED_AT)]
-    frame = checker.read_arguments((few,), {}).arguments()[schema.parameters[0].name]
-    places = _distinct_rows(frame)
-    if len(places) < LEAST_ROWS:
-        more = LEAST_ROWS - len(places)
+    # Most samples differ everywhere: only where they do not are more rows read and compared.
+    rows = _distinct_rows(api_input, checker, MOST_ROWS)
+    if len(rows) < min(MOST_ROWS, len(api_input)):
+        rows = _distinct_rows(api_input, checker, MOST_LOOKED_AT)
+    if len(rows) < LEAST_ROWS:
+        more = LEAST_ROWS - len(rows)
         reason = (
-            f"the sample has {len(places)} distinct rows; {more} more are needed to prove that "
+            f"the sample has {len(rows)} distinct rows; {more} more are needed to prove that "
             "rows can share a call"
         )
-        return RowWise(is_row_wise=False, reason=reason, rows=len(places))
-    rows = frame.iloc[places].reset_index(drop=True)
+        return RowWise(is_row_wise=False, reason=reason, rows=len(rows))
     try:
         difference = _worst_difference(call, checker, rows)
     except _NotRowWise as exc:
-        return RowWise(is_row_wise=False, reason=str(exc), rows=len(places))
+        return RowWise(is_row_wise=False, reason=str(exc), rows=len(rows))
     reason = "each row gets the same output alone, in halves, reversed and among all"
     return RowWise(
-        is_row_wise=True, reason=reason, rows=len(places), max_difference=float(difference)
+        is_row_wise=True, reason=reason, rows=len(rows), max_difference=float(difference)
     )
 
 
@@ -87,13 +89,20 @@ def _spread(count: int, most: int) -> list[int]:
     return [int(place) for place in np.linspace(0, count - 1, most)]
 
 
-def _distinct_rows(frame: pd.DataFrame) -> list[int]:
-    """Return the places of up to MOST_ROWS rows that differ, spread over the sample."""
+def _distinct_rows(sample: pd.DataFrame, checker: Checker, looked_at: int) -> pd.DataFrame:
+    """Return up to MOST_ROWS rows that differ, of so many that are spread over the sample.
+
+    As the function gets them.
+    """
+    few = sample.iloc[_spread(len(sample), looked_at)]
+    name = checker.schema.parameters[0].name
+    frame: pd.DataFrame = checker.read_arguments((few,), {}).arguments()[name]
     seen: dict[str, int] = {}
     for place, row in enumerate(frame.itertuples(index=False, name=None)):
         seen.setdefault(repr(row), place)
     places = list(seen.values())
-    return [places[place] for place in _spread(len(places), MOST_ROWS)]
+    chosen = [places[place] for place in _spread(len(places), MOST_ROWS)]
+    return frame.iloc[chosen].reset_index(drop=True)
 
 
 def _worst_difference(call: Callable[..., Any], checker: Checker, rows: pd.DataFrame) -> float:
@@ -104,7 +113,7 @@ def _worst_difference(call: Callable[..., Any], checker: Checker, rows: pd.DataF
     worst = 0.0
     for trial in [
         _Trial("the same call again", everything),
-        *(_Trial(f"row {place} alone", [place]) for place in everything),
+        *(_Trial(f"row {place} alone", [place]) for place in _spread(n_rows, MOST_ALONE)),
         _Trial("the first half", everything[: n_rows // 2]),
         _Trial("the second half", everything[n_rows // 2 :]),
         _Trial("the rows reversed", everything[::-1]),

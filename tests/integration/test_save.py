@@ -178,11 +178,11 @@ def test_a_slow_function_is_announced_and_a_very_slow_one_not_proved(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def slow(frame: pd.DataFrame) -> list[float]:
-        time.sleep(0.06)
+        time.sleep(0.08)
         return frame["a"].tolist()
 
     assert default(save(query_function=slow)).row_wise.is_row_wise
-    assert "trying slow on its example: about 22 calls" in capsys.readouterr().err
+    assert "trying slow on its example: about 14 calls" in capsys.readouterr().err
     monkeypatch.setattr("envelope.trial.MAX_PROOF_S", 1.0)
     assert "not tried: one call takes" in default(save(query_function=slow)).row_wise.reason
 

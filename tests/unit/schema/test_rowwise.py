@@ -141,7 +141,7 @@ def text_lengths_differ(df):  # type: ignore[no-untyped-def]
         pytest.param(centred, "row 0 alone: an output differs by", id="centred"),
         pytest.param(ranked, "an output differs by", id="ranked"),
         pytest.param(lagged, "an output differs by", id="lagged"),
-        pytest.param(numbered, "row 1 alone: an output differs from", id="numbered"),
+        pytest.param(numbered, "row 2 alone: an output differs from", id="numbered"),
         pytest.param(positive, "outputs for 16 rows", id="filtered"),
         pytest.param(distinct, "every row twice: 16 outputs for 32 rows", id="distinct"),
         pytest.param(noisy, "the same call again: an output differs", id="random"),
