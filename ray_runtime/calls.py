@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from envelope.schema import Call, Checker
 
 Function: TypeAlias = Callable[..., Any]
+BodyBytes: TypeAlias = bytes | memoryview  # a large one lies where the socket's bytes were read to
 
 
 Answer = TypeVar("Answer")
@@ -32,7 +33,7 @@ class Codec(Generic[Answer]):
 
     name: str
     media_type: bytes
-    read: Callable[[bytes], Call]
+    read: Callable[[BodyBytes], Call]
     write: Callable[[Any, Call], Answer]
     write_each: Callable[[Any, Sequence[Call]], list[Answer]] | None = None
 
@@ -57,7 +58,7 @@ def write_checked(output: Any, call: Call, codec: Codec[Answer]) -> Answer:
 
 
 def read_and_call(
-    function: Function, body: bytes, codec: Codec[Answer], is_gone: Callable[[], bool]
+    function: Function, body: BodyBytes, codec: Codec[Answer], is_gone: Callable[[], bool]
 ) -> Answer:
     """Read a body, call the function and write its answer: what one thread does for one caller.
 

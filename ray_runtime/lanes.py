@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 from ray_runtime.batching import MAX_ROWS, Batcher
 from ray_runtime.calls import (
     Answer,
+    BodyBytes,
     Codec,
     Function,
     call_alone,
@@ -173,7 +174,9 @@ class Lane:
         self._awaiting = asyncio.Semaphore(ASYNC_CALLS)
         self._awaiting_queue = 0
 
-    async def answer(self, body: bytes, codec: Codec[Answer], caller: Caller = ANYONE) -> Answer:
+    async def answer(
+        self, body: BodyBytes, codec: Codec[Answer], caller: Caller = ANYONE
+    ) -> Answer:
         """Read a body, call the function, and return the answer's body.
 
         Raises SchemaError for the body, ModelFailed for the model, QueueFull, TimedOut, ClientGone.
@@ -196,10 +199,10 @@ class Lane:
         """Whether to skip the queue for company, which would cost a lone caller two turns."""
         return self.place == "loop" and caller.is_alone()
 
-    async def _on_thread(self, body: bytes, codec: Codec[Answer], caller: Caller) -> Answer:
+    async def _on_thread(self, body: BodyBytes, codec: Codec[Answer], caller: Caller) -> Answer:
         return await self._pool.run(lambda: read_and_call(self._call, body, codec, caller.is_gone))
 
-    async def _together(self, body: bytes, codec: Codec[Answer], caller: Caller) -> Answer:
+    async def _together(self, body: BodyBytes, codec: Codec[Answer], caller: Caller) -> Answer:
         call = codec.read(body)
         rows = call.n_rows or 0
         if rows > MAX_ROWS or (self.place == "loop" and rows > INLINE_ROWS):
@@ -221,7 +224,7 @@ class Lane:
             )
         return batcher
 
-    async def _await(self, body: bytes, codec: Codec[Answer]) -> Answer:
+    async def _await(self, body: BodyBytes, codec: Codec[Answer]) -> Answer:
         if self._awaiting_queue >= self._max_queue:
             raise QueueFull(self._max_queue)
         call = codec.read(body)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING, Any
 
+from ray_runtime.calls import BodyBytes
 from ray_runtime.protocols.problem import Malformed, TooLarge
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _DICTIONARY_DATA = 1
 _BATCH_BUFFERS, _BATCH_COMPRESSION = 2, 3
 
 
-def read_stream(body: bytes, max_bytes: int) -> pa.Table:
+def read_stream(body: BodyBytes, max_bytes: int) -> pa.Table:
     """Return the table of a stream. Raises Malformed, TooLarge when it decompresses to more."""
     import pyarrow as pa
 
@@ -53,7 +54,7 @@ def write_stream(table: pa.Table) -> bytes:
     return written
 
 
-def _messages(body: bytes) -> Any:
+def _messages(body: BodyBytes) -> Any:
     import pyarrow as pa
 
     reader = pa.ipc.MessageReader.open_stream(body)

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from envelope.errors import SchemaError
-from ray_runtime.calls import Codec
+from ray_runtime.calls import BodyBytes, Codec
 from ray_runtime.protocols import arrow_ipc
 from ray_runtime.protocols.media import KNOWN_HEADERS, choose_reader, choose_writer
 from ray_runtime.protocols.problem import NotAcceptable
@@ -21,7 +21,7 @@ from ray_runtime.protocols.problem import NotAcceptable
 if TYPE_CHECKING:
     from envelope.schema import Call, Checker
 
-Read: TypeAlias = Callable[[bytes], "Call"]
+Read: TypeAlias = Callable[[BodyBytes], "Call"]
 Write: TypeAlias = Callable[[Any, "Call"], bytes]
 WriteEach: TypeAlias = Callable[[Any, Sequence["Call"]], list[bytes]]
 ChooseCodec: TypeAlias = Callable[[bytes | None, bytes | None], Codec[bytes]]

@@ -17,7 +17,7 @@ import msgspec
 from envelope.errors import Fault, SchemaError
 from envelope.schema import types as t
 from envelope.schema.json_body import parse_json, require_no_duplicates
-from ray_runtime.calls import Codec
+from ray_runtime.calls import BodyBytes, Codec
 from ray_runtime.live import Live
 from ray_runtime.protocols.formats import CSV, JSON
 from ray_runtime.protocols.http import Answer, Request, Route, document
@@ -100,7 +100,7 @@ def write_problem(found: Problem) -> Answer:
     return Answer(msgspec.json.encode(message), status=found.status)
 
 
-def _codec(checker: Checker, read: Callable[[bytes], Call]) -> Codec[bytes]:
+def _codec(checker: Checker, read: Callable[[BodyBytes], Call]) -> Codec[bytes]:
     def write(output: Any, call: Call) -> bytes:
         return b'{"predictions":' + checker.write_json(output, call) + b"}"
 
@@ -130,8 +130,10 @@ class Reader:
         self.first = (frames or [one.name for one in parameters] or [""])[0]
         self.takes_rows = all(has_many(one.type) for one in parameters)
 
-    def read(self, body: bytes) -> Call:
+    def read(self, body: BodyBytes) -> Call:
         """Return the checked call of a body. Raises Malformed and SchemaError."""
+        if type(body) is not bytes:
+            body = bytes(body)
         try:
             found = _bodies.decode(body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:

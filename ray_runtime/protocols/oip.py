@@ -16,7 +16,7 @@ import msgspec
 from envelope.capture.installed import OWN_DISTRIBUTION
 from envelope.environment import runtime_version
 from envelope.schema import types as t
-from ray_runtime.calls import Codec
+from ray_runtime.calls import BodyBytes, Codec
 from ray_runtime.lanes import Lane
 from ray_runtime.live import Live
 from ray_runtime.protocols.http import JSON, Answer, Handler, Request, Route, document
@@ -125,7 +125,7 @@ def inference_handler(lane: Lane, model: str, version: str) -> Handler:
     reader = Reader(lane.checker, output_names(lane.checker.schema.output))
     write_each = writer.write_each if lane.checker.takes_one_frame else None
 
-    def codec_with(read: Callable[[bytes], Call]) -> Codec[Answer]:
+    def codec_with(read: Callable[[BodyBytes], Call]) -> Codec[Answer]:
         return Codec(
             name="oip", media_type=JSON, read=read, write=writer.write, write_each=write_each
         )

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from envelope.errors import Fault, SchemaError
+from ray_runtime.calls import BodyBytes
 from ray_runtime.protocols.http import JSON
 from ray_runtime.protocols.media import KNOWN_HEADERS, choose_writer
 from ray_runtime.protocols.problem import Malformed, NotAcceptable
@@ -103,7 +104,7 @@ class Reader:
         self._by_name = {place.name: place for place in self._places}
         self._infer = msgspec.json.Decoder(Infer)
 
-    def read(self, body: bytes, accepted: Accepted, header_length: bytes | None = None) -> Call:
+    def read(self, body: BodyBytes, accepted: Accepted, header_length: bytes | None = None) -> Call:
         """Return the checked call of a body. Raises Malformed, SchemaError and NotAcceptable.
 
         header_length: the header that says where the JSON ends and the bytes begin.
@@ -284,7 +285,7 @@ encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder().decode
 
 
-def _json_length(header: bytes, body: bytes) -> int:
+def _json_length(header: bytes, body: BodyBytes) -> int:
     text = header.decode("latin-1")
     if not text.isdecimal() or not 0 < int(text) <= len(body):
         raise Malformed("Inference-Header-Content-Length is not the length of the JSON")

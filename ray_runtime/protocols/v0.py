@@ -13,7 +13,7 @@ import asyncio
 
 import msgspec
 
-from ray_runtime.calls import Codec
+from ray_runtime.calls import BodyBytes, Codec
 from ray_runtime.lanes import INLINE_BODY_BYTES, Lane
 from ray_runtime.live import Live
 from ray_runtime.protocols.examples import example_of
@@ -99,7 +99,7 @@ def bulk_handler(lane: Lane, live: Live) -> Handler:
     return query_bulk
 
 
-def split_members(body: bytes) -> list[bytes]:
+def split_members(body: BodyBytes) -> list[bytes]:
     """Return the members of a JSON list as they stand in the body. Raises Malformed."""
     try:
         return [bytes(member) for member in _members.decode(body)]
