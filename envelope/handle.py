@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -148,13 +148,13 @@ class Envelope:
 
     def add_query_function(
         self,
-        function: str | Callable[..., Any],
+        function: str | Sequence[str] | Callable[..., Any],
         name: str | None = None,
         *,
         api_input: Any = MISSING,
         api_output: Any = MISSING,
     ) -> None:
-        """Add a query function: the name of another method of the model, or a function.
+        """Add a query function: another method of the model, or a function, as in `save_model`.
 
         A deployment answers it from its next release on. name: default the function's own.
         Raises EnvelopeError if there is one of this name; SchemaError, DependencyError.

@@ -29,6 +29,7 @@ from envelope.capture import (
     source_of,
 )
 from envelope.connection import Connection, connect
+from envelope.dataflow import Dataflow
 from envelope.errors import ConfigError, DependencyError, EnvelopeError
 from envelope.handle import Envelope, check_tag_values
 from envelope.load import make_importable
@@ -58,7 +59,7 @@ from envelope.trial import (
 def save_model(
     *,
     name: str,
-    query_function: str | Callable[..., Any],
+    query_function: str | Sequence[str] | Callable[..., Any],
     model: Any = None,
     description: str = "",
     api_input: Any = MISSING,
@@ -73,7 +74,8 @@ def save_model(
 ) -> Envelope:
     """Save a model as an envelope that never changes, and return the handle on it.
 
-    query_function: a function, or the name of a method of `model`.
+    query_function: a function, or the name of a method of `model`; of a Hamilton driver, a variable
+    or a list of them: its inputs are the parameters, its modules travel along.
     api_input, api_output: an example of what it takes and returns, the training data for one, where
     its annotations do not say it all; {"x": ..., "y": ...} for several parameters. Their
     statistics are kept, and a few rows.
@@ -96,13 +98,13 @@ def save_model(
     tags = check_tag_values(tags or {})
     hyperparameters = check_hyperparameters(hyperparameters or {})
     described_datasets = describe_datasets(datasets or {})
+    target = find_target(query_function, model, api_input=api_input)
     example = Example(
-        api_input=api_input,
+        api_input=_taken(target, api_input),
         api_output=api_output,
         sample_rows=_sample_rows(sample),
         sensitive=check_sensitive(sensitive, api_input, api_output),
     )
-    target = find_target(query_function, model)
     connection = connect()
     connection.registry.check_may_tag(tags, actor=connection.actor)
     with ThreadPoolExecutor(1) as pool:
@@ -137,6 +139,11 @@ def save_model(
     return envelope
 
 
+def _taken(target: Target, api_input: Any) -> Any:
+    """Return the part of the example that the function takes."""
+    return target.obj.take_columns(api_input) if isinstance(target.obj, Dataflow) else api_input
+
+
 def _sample_rows(sample: bool | int) -> int:
     if not isinstance(sample, int) or sample < 0:
         raise ConfigError(f"sample is {sample!r}; give True, False, or how many rows to keep")
@@ -147,7 +154,7 @@ def add_function(
     envelope: Envelope,
     connection: Connection,
     *,
-    function: str | Callable[..., Any],
+    function: str | Sequence[str] | Callable[..., Any],
     name: str | None,
     api_input: Any,
     api_output: Any,
@@ -155,22 +162,22 @@ def add_function(
     """Add a query function to an envelope; see `Envelope.add_query_function`."""
     manifest = envelope.manifest
     default = envelope.functions[manifest.default_function]
-    model = envelope.load().model if isinstance(function, str) else None
-    target = find_target(function, model, name)
+    model = None if callable(function) else envelope.load().model
+    target = find_target(function, model, name, api_input=api_input)
     if target.name in envelope.functions:
         raise EnvelopeError(
             f"envelope {envelope.id} has a function {target.name!r} already, and functions are "
             "never altered; choose another name, or save a new envelope"
         )
     example = Example(
-        api_input=api_input,
+        api_input=_taken(target, api_input),
         api_output=api_output,
         sample_rows=0 if default.no_sample_reason == NOT_WANTED else SAMPLE_ROWS,
         sensitive=manifest.sensitive,
     )
     trial = try_function(target, example)
     artifact = None
-    if model is None:
+    if target.attribute is None:
         artifact = _write_added(connection.store, target, manifest, example)
     added = _function(target, trial, artifact=artifact)
     sha256 = connection.store.add_function(envelope.id, added)
@@ -183,8 +190,9 @@ def _write_bytes(
     modules: Sequence[ModuleType | str | Path],
     example: Example,
 ) -> tuple[Artifact, Environment]:
+    modules = [*modules, *_modules_of(target)]
     packed = dict(pack_module(module) for module in modules)
-    artifact, captured = _encode(store, target, list(modules), example)
+    artifact, captured = _encode(store, target, modules, example)
     environment = Environment(
         python=captured.python,
         implementation=captured.implementation,
@@ -197,6 +205,10 @@ def _write_bytes(
         snapshot=store.put_blob(msgspec.json.encode(captured.snapshot, order="sorted")),
     )
     return artifact, environment
+
+
+def _modules_of(target: Target) -> list[ModuleType]:
+    return target.obj.local_modules() if isinstance(target.obj, Dataflow) else []
 
 
 def _encode(

@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
+from envelope.dataflow import Dataflow, is_driver, make_dataflow
 from envelope.errors import EnvelopeError
+from envelope.schema import MISSING
 from envelope.trial import Target
 
 MAX_SHOWN = 20
 
 
 def find_target(
-    query_function: str | Callable[..., Any], model: Any = None, name: str | None = None
+    query_function: str | Sequence[str] | Callable[..., Any],
+    model: Any = None,
+    name: str | None = None,
+    *,
+    api_input: Any = MISSING,
 ) -> Target:
     """Find the function to save.
 
     query_function: the name of a method of `model`, or a function (then `model` is None). A bound
-    method stands for its object and its name.
+    method stands for its object and its name. Of a Hamilton driver, a variable or several.
     name: what the envelope calls it; None: its own name, "query" for what has none.
+    api_input: the example; it tells whether a driver's inputs come as the columns of a frame.
     Raises EnvelopeError saying what can be given instead.
     """
-    if isinstance(query_function, str):
+    driver = model.driver if isinstance(model, Dataflow) else model
+    if is_driver(driver) and not callable(query_function):
+        target = _dataflow(driver, query_function, api_input)
+    elif isinstance(query_function, str):
         target = _method(model, query_function)
     elif callable(query_function):
         target = _function(model, query_function)
@@ -40,6 +50,12 @@ def find_target(
             "digits and _"
         )
     return Target(name=chosen, call=target.call, obj=target.obj, attribute=target.attribute)
+
+
+def _dataflow(driver: Any, variables: str | Sequence[str], api_input: Any) -> Target:
+    names = [variables] if isinstance(variables, str) else list(variables)
+    flow = make_dataflow(driver, names, api_input)
+    return Target(name=flow.__name__, call=flow, obj=flow, attribute=None)
 
 
 def _method(model: Any, name: str) -> Target:

@@ -11,6 +11,7 @@ from envelope.capture.modules import pack_module
 from envelope.capture.source import source_of
 from envelope.capture.statistics import statistics_of
 from envelope.capture.stream import GlobalsSeen
+from envelope.capture.whereabouts import is_local_module
 
 __all__ = [
     "CapturedEnvironment",
@@ -19,6 +20,7 @@ __all__ = [
     "capture_environment",
     "describe_datasets",
     "describe_fitted",
+    "is_local_module",
     "pack_module",
     "source_of",
     "statistics_of",

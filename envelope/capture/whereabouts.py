@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
-from envelope.capture.installed import OWN_PACKAGES, Installed, InstalledDistribution
+from envelope.capture.installed import (
+    OWN_PACKAGES,
+    Installed,
+    InstalledDistribution,
+    installed,
+)
 
 _OWN_ROOT = os.path.realpath(Path(__file__).parents[2])
 
@@ -67,6 +72,13 @@ def place_module(
     if found is not None and found.submodule_search_locations:  # a local namespace
         return _local(_loaded_part(module), next(iter(found.submodule_search_locations)), here)
     return Missing(name=_loaded_part(module))
+
+
+def is_local_module(module: str) -> bool:
+    """Say whether a module is a file here that no package brings; `__main__` is none."""
+    return module not in ("__main__", "__mp_main__") and isinstance(
+        place_module(module, installed()), Local
+    )
 
 
 def is_ours(module: str) -> bool:

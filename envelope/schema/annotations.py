@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import inspect
 import sys
 import types
 import typing
+from collections.abc import Callable
 from typing import Any
 
 from envelope.errors import SchemaError
@@ -25,6 +27,27 @@ class Unresolved:
             f"{where} is annotated with {self.name!r}, which is not defined where it is used; "
             "define or import it in the module (not only under TYPE_CHECKING), or give an example"
         )
+
+
+def hints_of(function: Callable[..., Any], where: str) -> dict[str, Any]:
+    """Return the annotations of a function, method, partial, or object that can be called.
+
+    An object with a `__signature__` of its own is annotated by that. Raises as `resolved_hints`.
+    """
+    owner = annotated(function)
+    signature = getattr(function, "__signature__", None)
+    if owner is function or not isinstance(signature, inspect.Signature):
+        return resolved_hints(owner, where)
+    said = {name: one.annotation for name, one in signature.parameters.items()}
+    said["return"] = signature.return_annotation
+    return {name: hint for name, hint in said.items() if hint is not inspect.Signature.empty}
+
+
+def annotated(function: Callable[..., Any]) -> Any:
+    """Return the function or method that holds the annotations."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function if inspect.isroutine(function) else type(function).__call__
 
 
 def resolved_hints(owner: Any, where: str) -> dict[str, Any]:

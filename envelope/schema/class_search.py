@@ -7,14 +7,12 @@ travels with the envelope brings it along in its annotations.
 from __future__ import annotations
 
 import enum
-import functools
-import inspect
 import typing
 from collections.abc import Callable
 from typing import Any
 
 from envelope.errors import SchemaError
-from envelope.schema.annotations import Unresolved, resolved_hints
+from envelope.schema.annotations import Unresolved, annotated, hints_of, resolved_hints
 from envelope.schema.examples import class_path
 from envelope.schema.record_classes import record_kind
 
@@ -22,7 +20,11 @@ from envelope.schema.record_classes import record_kind
 def find_classes(function: Callable[..., Any]) -> dict[str, type]:
     """Return "module:qualified name" -> class of every record and enum that is annotated."""
     found: dict[str, type] = {}
-    for hint in _hints(_annotated(function)).values():
+    try:
+        hints = hints_of(function, "the function")
+    except SchemaError:
+        return found
+    for hint in hints.values():
         _search(hint, found)
     return found
 
@@ -34,7 +36,7 @@ def settle_annotations(function: Callable[..., Any]) -> None:
     without the classes that they name. To be called before the function is pickled. What cannot be
     followed stays as it is.
     """
-    owner = _annotated(function)
+    owner = annotated(function)
     for one in (getattr(owner, "__func__", owner), *find_classes(function).values()):
         hints = _hints(one)
         for holder in one.__mro__ if isinstance(one, type) else (one,):
@@ -48,13 +50,6 @@ def settle_annotations(function: Callable[..., Any]) -> None:
                 is_quoted = isinstance(hint, str | typing.ForwardRef)
                 if is_quoted and not isinstance(hints.get(name), Unresolved | None):
                     own[name] = hints[name]
-
-
-def _annotated(function: Callable[..., Any]) -> Any:
-    """Return the function or method that holds the annotations."""
-    while isinstance(function, functools.partial):
-        function = function.func
-    return function if inspect.isroutine(function) else type(function).__call__
 
 
 def _hints(owner: Any) -> dict[str, Any]:

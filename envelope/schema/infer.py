@@ -19,7 +19,7 @@ import typing_inspect
 
 from envelope.errors import SchemaError
 from envelope.schema import types as t
-from envelope.schema.annotations import Unresolved, resolved_hints
+from envelope.schema.annotations import Unresolved, hints_of
 from envelope.schema.hints import type_of_hint
 from envelope.schema.open_hints import NeedsExample
 
@@ -43,7 +43,7 @@ def infer_function(
     """
     _require_callable_by_name(function, name)
     parameters = _parameters(function, name)
-    hints = _hints(function, name)
+    hints = hints_of(function, name)
     is_library = _is_library_code(function)
     taken = {
         key: parameter
@@ -79,7 +79,7 @@ def with_output(
 
     Raises SchemaError when that has no form outside Python.
     """
-    hint = _hints(function, name).get("return", _NOTHING)
+    hint = hints_of(function, name).get("return", _NOTHING)
     hint = _NOTHING if isinstance(hint, Unresolved) else hint
     kind = type_of_hint(hint, [output], f"the output of {name}")
     return msgspec.structs.replace(schema, output=kind)
@@ -166,15 +166,6 @@ def _parameters(function: Callable[..., Any], name: str) -> dict[str, inspect.Pa
             "with named parameters"
         )
     return found
-
-
-def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
-    """Return the annotations of a function, method, partial or object with __call__."""
-    if isinstance(function, functools.partial):
-        return _hints(function.func, name)
-    if not inspect.isroutine(function):
-        function = type(function).__call__
-    return resolved_hints(function, name)
 
 
 def _examples_by_name(
