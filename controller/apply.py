@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from controller.state import Action, App, CreateRelease, DeleteApp, Deploy, MoveRelease
+from controller.state import (
+    Action,
+    App,
+    CreateRelease,
+    DeleteApp,
+    Deploy,
+    MoveRelease,
+    RollBack,
+    SetSplit,
+    Slot,
+)
 from envelope.registry import Registry, StaleRelease
+from ray_runtime.traffic import Split, Traffic
 
 ACTOR = "controller"  # who is written into the history
 
@@ -23,6 +34,17 @@ class Prepared:
     envelope_id: str
     version: str
     spec: Any
+    slot: Slot = "main"
+
+    @property
+    def application(self) -> str:
+        """Its name in Serve."""
+        return application_of(self.deployment, self.slot)
+
+
+def application_of(deployment: str, slot: Slot) -> str:
+    """The name of an application; no deployment's name has `--`."""
+    return deployment if slot == "main" else f"{deployment}--{slot}"
 
 
 class Serve(Protocol):
@@ -37,8 +59,14 @@ class Serve(Protocol):
     def deploy(self, applications: Sequence[Prepared]) -> None:
         """Make these the targets of their applications; returns before they run."""
 
-    def delete(self, deployments: Sequence[str]) -> None:
+    def delete(self, applications: Sequence[str]) -> None:
         """Begin to delete applications; those that are not there are none of its concern."""
+
+    def traffic(self) -> Mapping[str, Traffic]:
+        """How the queries of deployments are split now; those not named are not."""
+
+    def split(self, splits: Mapping[str, Split | None]) -> None:
+        """Split the queries of these deployments so from now on; None: not at all."""
 
 
 def perform(
@@ -62,10 +90,13 @@ def perform(
                 _create(action, registry)
             elif isinstance(action, MoveRelease):
                 _move(action, registry)
+            elif isinstance(action, RollBack):
+                _roll_back(action, registry)
         except StaleRelease as exc:
             moved_by_another.add(action.deployment)
             log.info("release was moved by another", extra={"reason": str(exc)})
     mine = [action for action in actions if action.deployment not in moved_by_another]
+    _split([action for action in mine if isinstance(action, SetSplit)], serve)
     _delete([action for action in mine if isinstance(action, DeleteApp)], serve)
     _deploy([action for action in mine if isinstance(action, Deploy)], serve, prepared)
 
@@ -92,24 +123,47 @@ def _move(action: MoveRelease, registry: Registry) -> None:
         actor=action.actor or ACTOR,
         expected=action.from_state,
         app_version=action.app_version,
+        step=action.step,
     )
     _log_state(action.deployment, action.release_id, action.to_state, action.reason)
 
 
+def _roll_back(action: RollBack, registry: Registry) -> None:
+    registry.request_rollback(
+        action.deployment,
+        action.envelope_id,
+        back_to=action.back_to,
+        reason=action.reason,
+        actor=ACTOR,
+    )
+    facts = {"deployment": action.deployment, "envelope": action.envelope_id}
+    log.warning("rolling back", extra=facts | {"reason": action.reason})
+
+
+def _split(actions: Sequence[SetSplit], serve: Serve) -> None:
+    for action in actions:
+        percent = 0.0 if action.split is None else action.split.percent
+        log.info("splitting queries", extra={"deployment": action.deployment, "percent": percent})
+    if actions:
+        serve.split({action.deployment: action.split for action in actions})
+
+
 def _delete(actions: Sequence[DeleteApp], serve: Serve) -> None:
     for action in actions:
-        facts = {"deployment": action.deployment, "reason": action.reason}
+        facts = {"deployment": action.deployment, "slot": action.slot, "reason": action.reason}
         log.info("deleting application", extra=facts)
     if actions:
-        serve.delete([action.deployment for action in actions])
+        serve.delete([application_of(action.deployment, action.slot) for action in actions])
 
 
 def _deploy(actions: Sequence[Deploy], serve: Serve, prepared: Callable[[str], Prepared]) -> None:
     for action in actions:
         facts = {"deployment": action.deployment, "release": action.release_id}
+        facts |= {"slot": action.slot}
         log.info("deploying application", extra=facts)
     if actions:
-        serve.deploy([prepared(action.release_id) for action in actions])
+        wanted = [replace(prepared(each.release_id), slot=each.slot) for each in actions]
+        serve.deploy(wanted)
 
 
 def _log_state(deployment: str, release_id: str, state: str, reason: str) -> None:

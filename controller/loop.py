@@ -13,13 +13,14 @@ from datetime import datetime
 from threading import Event
 
 from controller.age import overdue
-from controller.apply import Serve, perform
+from controller.apply import Serve, application_of, perform
 from controller.backoff import Backoff, Postponed
 from controller.gates import Rejected
 from controller.plan import plan
 from controller.releases import Releases, is_retryable
 from controller.rules import Choice, Hand, choose, describe_failure, failure_of, in_order
 from controller.state import (
+    NOT_SPLIT,
     Action,
     App,
     CreateRelease,
@@ -36,6 +37,7 @@ from controller.view import View, live_row
 from controller.watchdog import Watchdog
 from envelope.errors import EnvelopeError, StorageError
 from envelope.registry import DeploymentRow, Registry, ReleaseRow
+from ray_runtime.traffic import Traffic
 
 LOOK_AGAIN_S = 0.25  # while something starts; one look at Serve takes about 5 ms
 IDLE_S = 2.0  # and a heartbeat at least as often
@@ -74,6 +76,7 @@ class Controller:
         self._serve = serve
         self._releases = releases
         self._clock = clock
+        self._traffic: Mapping[str, Traffic] = {}
         self._asked_at: dict[str, datetime] = {}
         self._why: dict[str, str] = {}
         self._overdue: set[str] = set()
@@ -85,7 +88,10 @@ class Controller:
         if "function" in self.view.refresh():
             self._releases.forget()
         now = self._clock()
-        pairs = self._look(self._serve.observe(), now)
+        apps = self._serve.observe()
+        # Where nothing stands beside a deployment, nothing can be sent there.
+        self._traffic = self._serve.traffic() if any("--" in name for name in apps) else {}
+        pairs = self._look(apps, now)
         actions = plan([wish for wish, _ in pairs], {wish.name: seen for wish, seen in pairs}, now)
         perform(
             actions,
@@ -106,7 +112,7 @@ class Controller:
             if self._retry.is_early(row.name, now):
                 continue
             try:
-                pairs.append((self._wish(row, now), self._see(row, apps.get(row.name), now)))
+                pairs.append((self._wish(row, now), self._see(row, apps, now)))
             except EnvelopeError as exc:
                 if not is_retryable(exc):
                     raise
@@ -130,7 +136,9 @@ class Controller:
             name=row.name, is_removed=row.is_removed, wanted=choice.wanted, why=choice.why
         )
 
-    def _see(self, row: DeploymentRow, app: App | None, now: datetime) -> Observed:
+    def _see(self, row: DeploymentRow, apps: Mapping[str, App], now: datetime) -> Observed:
+        app = apps.get(row.name)
+        challenger = apps.get(application_of(row.name, "challenger"))
         rows = self.view.open_releases(row.name)
         hand, facts = self.view.hand(row.name), self.view.facts
         live = compared_with(rows, hand)
@@ -138,11 +146,20 @@ class Controller:
             replace(self._releases.describe(each, live, facts), rollback=_rollback(each, hand))
             for each in rows
         ]
-        releases = [self._timed(each, app, now) for each in described]
+        releases = [
+            self._timed(each, challenger if each.state == "canary" else app, now)
+            for each in described
+        ]
         self._raise_alarm(row, live_row(rows), now)
         if app is not None and app.status == "running":
             self._revive.forget(row.name)
-        return Observed(releases=releases, app=app, revive_after=self._revive.until.get(row.name))
+        return Observed(
+            releases=releases,
+            app=app,
+            revive_after=self._revive.until.get(row.name),
+            challenger=challenger,
+            traffic=self._traffic.get(row.name, NOT_SPLIT),
+        )
 
     def _raise_alarm(self, row: DeploymentRow, live: ReleaseRow | None, now: datetime) -> None:
         """Log once that what is live has become too old, and once that it is not any more."""
@@ -160,7 +177,7 @@ class Controller:
     def _timed(self, release: Release, app: App | None, now: datetime) -> Release:
         """A start that another process asked for is timed from when this one first saw it."""
         is_target = app is not None and app.version == release.version
-        if is_target and release.state in ("starting", "live"):
+        if is_target and release.state in ("canary", "starting", "live"):
             self._asked_at.setdefault(release.id, now)
         return replace(release, asked_at=self._asked_at.get(release.id))
 
@@ -169,7 +186,9 @@ class Controller:
         for action in actions:
             if isinstance(action, Deploy):
                 self._asked_at[action.release_id] = now
-            elif isinstance(action, DeleteApp):
+            elif isinstance(action, MoveRelease) and action.to_state == "starting":
+                self._asked_at.pop(action.release_id, None)  # a challenger's start is another
+            elif isinstance(action, DeleteApp) and action.slot == "main":
                 self._revive.postpone(action.deployment, now)
 
     def _keep_open_only(self) -> None:

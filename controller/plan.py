@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from controller import rollout
 from controller.gates import Passed, Rejected
 from controller.state import (
     Action,
@@ -54,7 +55,8 @@ def _converge(desired: Desired, seen: Observed, now: datetime) -> list[Action]:
     name, wanted = desired.name, desired.wanted
     live = live_of(seen.releases)
     current = _arrived(seen) or _current(seen.releases, wanted)
-    actions = _retire_others(name, seen.releases, live, current, desired)
+    actions = rollout.traffic(name, seen.releases, seen)
+    actions += _retire_others(name, seen.releases, live, current, desired)
     if current is not None:
         return actions + _advance(name, current, live, seen, now)
     if wanted is not None and not _serves(live, wanted):
@@ -159,7 +161,11 @@ def _advance(
     if current.state in ("candidate", "held") or not isinstance(current.verdict, Passed):
         return _judge(name, current, live, seen, now)
     if current.state == "gated":
+        if live is not None and rollout.is_gradual(current, live):
+            return rollout.begin(name, current, live, seen) + _keep(name, live, seen, now)
         return _prepare(name, current, live, seen, now)
+    if current.state == "canary":
+        return rollout.advance(name, current, live, seen, now) + _keep(name, live, seen, now)
     return _start(name, current, live, seen, now)
 
 
@@ -279,7 +285,8 @@ def _remove(desired: Desired, seen: Observed) -> list[Action]:
     """Stop what is on its way, delete the application, and record it once it is gone."""
     name, app = desired.name, seen.app
     on_their_way = [release for release in seen.releases if release.state != "live"]
-    actions: list[Action] = [_move(name, each, "removed", desired.why) for each in on_their_way]
+    actions: list[Action] = rollout.traffic(name, (), seen)
+    actions += [_move(name, each, "removed", desired.why) for each in on_their_way]
     if app is not None and app.status == "deleting":
         return actions
     if app is not None and app.version is not None:

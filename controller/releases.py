@@ -9,7 +9,7 @@ from datetime import datetime
 
 from controller.apply import Prepared
 from controller.gates import Held, Passed, Subject, Verdict, gates_of, judge
-from controller.state import NEVER, Release
+from controller.state import NEVER, ON_THEIR_WAY, Release
 from envelope.config import DeploymentConfig
 from envelope.errors import ClusterError, EnvelopeError, IntegrityError, StorageError
 from envelope.manifest import Function
@@ -33,7 +33,7 @@ Prepare = Callable[[Request], Prepared]
 ReadFunction = Callable[[str, str, str], Function]  # envelope id, name, sha256
 FactsOf = Callable[[str], tuple[EnvelopeFacts, str | None]]  # and why its last proof failed
 
-UNJUDGED = ("candidate", "held", "gated", "starting")
+UNJUDGED = ("held", *ON_THEIR_WAY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +100,9 @@ class Releases:
             fault=known.found.reason if isinstance(known.found, Fault) else None,
             verdict=self._judge(row, live, facts) if row.state in UNJUDGED else Passed(),
             live_at=row.live_at or NEVER,
+            rollout=known.config.rollout,
+            step=row.step,
+            step_since=row.step_since,
         )
 
     def version_now(self, deployment: DeploymentRow, envelope_id: str) -> str | None:

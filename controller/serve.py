@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 
 from controller.apply import Prepared
@@ -13,9 +14,10 @@ from envelope.manifest import Function, Manifest
 from envelope.registry import EnvelopeRow
 from envelope.settings import Settings
 from envelope.store import Store
-from ray_runtime import apps
+from ray_runtime import apps, shares
 from ray_runtime.connection import serve_url
 from ray_runtime.environments import runtime_env_for
+from ray_runtime.traffic import Split, Traffic
 
 PROBES = 16  # deployments asked at once what answers; one that hangs takes two seconds
 MANIFESTS = 512  # kept in memory, some 20 kB each; and as many functions
@@ -36,10 +38,16 @@ class RayServe:
         return dict(zip(deployments, self._probes.map(ask, deployments), strict=True))
 
     def deploy(self, applications: Sequence[Prepared]) -> None:
-        apps.deploy([each.spec for each in applications])
+        apps.deploy([replace(each.spec, slot=each.slot) for each in applications])
 
-    def delete(self, deployments: Sequence[str]) -> None:
-        apps.delete(deployments)
+    def delete(self, applications: Sequence[str]) -> None:
+        apps.delete(applications)
+
+    def traffic(self) -> Mapping[str, Traffic]:
+        return shares.read_traffic()
+
+    def split(self, splits: Mapping[str, Split | None]) -> None:
+        shares.put_splits(splits)
 
 
 class Preparer:

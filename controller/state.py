@@ -8,11 +8,16 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from controller.gates import Passed, Verdict
+from envelope.config import Rollout
+from ray_runtime.traffic import Split, Traffic
 
 EVERY_GATE_PASSED = Passed(reason="every gate passed")
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 AppStatus = Literal["starting", "running", "failed", "unhealthy", "deleting"]
+Slot = Literal["main", "challenger"]
+REPLACE = Rollout()
+NOT_SPLIT = Traffic()
 
 # --- what is wanted
 
@@ -59,6 +64,7 @@ class Release:
     version: of the application, None when `fault` says why there can be none.
     asked_at: when this process last asked Serve for it, or first saw that another one had.
     rollback: its envelope was rolled back on the deployment, and may not come back.
+    step: of its rollout, from 0; None before the first. step_since: when that began.
     """
 
     id: str
@@ -73,6 +79,9 @@ class Release:
     live_at: datetime = NEVER
     asked_at: datetime | None = None
     rollback: Rollback | None = None
+    rollout: Rollout = REPLACE
+    step: int | None = None
+    step_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,12 +99,15 @@ class Observed:
 
     releases: those that have not ended, newest first. answering: the envelope that answers at its
     URL. revive_after: when a live release that has failed may be started anew; None at once.
+    challenger: the application beside it, that is tried out. traffic: how queries are split.
     """
 
     releases: Sequence[Release] = ()
     app: App | None = None
     answering: str | None = None
     revive_after: datetime | None = None
+    challenger: App | None = None
+    traffic: Traffic = NOT_SPLIT
 
 
 # --- what to do
@@ -113,7 +125,7 @@ class CreateRelease:
 class MoveRelease:
     """Record a transition. app_version: of what failed; another one is tried anew.
 
-    actor: whose wish it is; None is the controller's own.
+    actor: whose wish it is; None is the controller's own. step: of its rollout that begins.
     """
 
     deployment: str
@@ -123,14 +135,26 @@ class MoveRelease:
     reason: str
     app_version: str | None = None
     actor: str | None = None
+    step: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RollBack:
+    """Keep an envelope off a deployment, as a rollback by hand does; its release ends by that."""
+
+    deployment: str
+    envelope_id: str
+    back_to: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deploy:
-    """Make a release the target of its deployment's application."""
+    """Make a release the target of its deployment's application, or of the one beside it."""
 
     deployment: str
     release_id: str
+    slot: Slot = "main"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,9 +163,19 @@ class DeleteApp:
 
     deployment: str
     reason: str
+    slot: Slot = "main"
 
 
-Action = CreateRelease | MoveRelease | Deploy | DeleteApp
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetSplit:
+    """Split a deployment's queries so from now on; None: not at all."""
+
+    deployment: str
+    split: Split | None
+
+
+Action = CreateRelease | MoveRelease | RollBack | Deploy | DeleteApp | SetSplit
+ON_THEIR_WAY = ("candidate", "gated", "canary", "starting")
 
 
 def live_of(releases: Sequence[Release]) -> Release | None:
@@ -155,7 +189,9 @@ def is_waiting(desired: Desired, seen: Observed) -> bool:
     app, live = seen.app, live_of(seen.releases)
     if desired.is_removed:
         return bool(seen.releases)
-    if any(release.state in ("candidate", "gated", "starting") for release in seen.releases):
+    if any(release.state in ON_THEIR_WAY for release in seen.releases):
+        return True
+    if seen.challenger is not None or seen.traffic.split is not None:
         return True
     if live is None:
         return app is not None and app.version is not None

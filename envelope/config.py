@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import yaml
 from pydantic import (
@@ -20,6 +20,7 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    model_validator,
 )
 
 from envelope.errors import ConfigError, QueryError
@@ -89,6 +90,48 @@ def read_age(text: str) -> timedelta:
     return timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
+class RolloutStep(_Config):
+    """One part of a rollout; it ends by time or by a number of answers.
+
+    share: percent of the queries that the candidate gets. minutes: how long. requests: how many
+    queries the candidate answers.
+    """
+
+    share: float = Field(gt=0, le=100)
+    minutes: float | None = Field(default=None, gt=0)
+    requests: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _ends_one_way(self) -> Self:
+        if (self.minutes is None) == (self.requests is None):
+            raise ValueError("a step ends by `minutes` or by `requests`: name one of them")
+        return self
+
+
+class Rollout(_Config):
+    """How a new envelope takes the place of the live one.
+
+    strategy: replace at once; canary: the candidate first answers a share of the queries.
+    min_requests: a step is judged on at least so many queries that the candidate got.
+    max_error_percent: of them, at most this share may fail (a status of 500 or more, or no answer).
+    max_slowdown: the candidate's p95 may be this many times the live one's of the same time.
+    """
+
+    strategy: Literal["replace", "canary"] = "replace"
+    steps: tuple[RolloutStep, ...] = ()
+    min_requests: int = Field(default=20, ge=1)
+    max_error_percent: float = Field(default=1, ge=0, lt=100)
+    max_slowdown: float = Field(default=3, ge=1)
+
+    @model_validator(mode="after")
+    def _has_steps(self) -> Self:
+        if self.strategy == "replace" and self.steps:
+            raise ValueError("`replace` has no steps; use `strategy: canary`")
+        if self.strategy != "replace" and not self.steps:
+            raise ValueError(f"`{self.strategy}` needs `steps`, such as {{share: 5, minutes: 10}}")
+        return self
+
+
 class DeploymentConfig(_Config):
     """How one deployment is served.
 
@@ -100,6 +143,7 @@ class DeploymentConfig(_Config):
     max_body_bytes: of a request, also after decompression, else 413.
     gates: what an envelope must pass before it is live.
     max_age: of the envelope that is live, since it was saved; older ones raise an alarm.
+    rollout: how a new envelope takes the place of the live one.
     """
 
     num_replicas: int = Field(default=1, ge=1)
@@ -112,6 +156,7 @@ class DeploymentConfig(_Config):
     max_body_bytes: int = Field(default=100 * 1024 * 1024, gt=0)
     gates: Gates = Gates()
     max_age: Annotated[str, AfterValidator(_check_age)] | None = None
+    rollout: Rollout = Rollout()
 
 
 class RuleConfig(_Config):

@@ -33,6 +33,7 @@ from ray_runtime.reasons import readable_reason
 from ray_runtime.replica import MIDDLEWARE_PATH, MIDDLEWARE_VARIABLE, Replica
 
 Status: TypeAlias = Literal["starting", "running", "failed", "unhealthy", "deleting"]
+Slot: TypeAlias = Literal["main", "challenger"]
 
 VERSION_VARIABLE = "ENVELOPE_APP_VERSION"  # what a replica was started as, readable from Serve
 MAX_ONGOING = 100_000  # Serve's own limit is off: the queue that answers 429 is ours
@@ -57,6 +58,8 @@ class AppSpec:
 
     release_id: of the release that asks, for people; another one alone restarts nothing.
     runtime_env: of `environments.runtime_env_for`. serve_url: where deployments answer.
+    slot: main is what answers at the deployment's URL; the others stand beside it, have no URL, and
+    get what it sends on.
     """
 
     deployment: str
@@ -68,6 +71,17 @@ class AppSpec:
     runtime_env: Mapping[str, Any]
     store_url: str
     serve_url: str
+    slot: Slot = "main"
+
+    @property
+    def application(self) -> str:
+        """Its name in Serve."""
+        return application_of(self.deployment, self.slot)
+
+
+def application_of(deployment: str, slot: Slot) -> str:
+    """The name of an application; no deployment's name has `--`."""
+    return deployment if slot == "main" else f"{deployment}--{slot}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,9 +116,9 @@ def deploy(specs: Sequence[AppSpec]) -> None:
         serve.run_many(
             [
                 RunTarget(
-                    _application(spec, drain_s=_drain_s(spec, known.get(spec.deployment))),
-                    name=spec.deployment,
-                    route_prefix=f"/{spec.deployment}",
+                    _application(spec, drain_s=_drain_s(spec, known.get(spec.application))),
+                    name=spec.application,
+                    route_prefix=f"/{spec.deployment}" if spec.slot == "main" else None,
                 )
                 for spec in specs
             ],
@@ -133,7 +147,7 @@ def version_of(spec: AppSpec) -> str:
     gates = config.pop("gates")
     if gates["sla"] is not None:
         config["sla"] = gates["sla"]
-    for in_place in ("num_replicas", "start_timeout_s", "max_age"):
+    for in_place in ("num_replicas", "start_timeout_s", "max_age", "rollout"):
         config.pop(in_place, None)
     decides = {
         "envelope_id": spec.envelope_id,
@@ -242,6 +256,7 @@ def _options(spec: AppSpec) -> ReplicaOptions:
         extra_columns=config.extra_columns,
         num_cpus=config.resources.num_cpus,
         p99_ms=config.gates.sla.p99_ms if config.gates.sla else None,
+        is_routed=spec.slot == "main",
     )
 
 

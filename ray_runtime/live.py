@@ -41,7 +41,8 @@ class ReplicaOptions:
 
     function_hashes: name -> SHA-256 of the functions to serve. release_id: of the release that
     started it, for people. p99_ms: of calls with the sample, else the start fails; None: not
-    measured. The rest is of DeploymentConfig.
+    measured. is_routed: it answers at the deployment's URL, and so may share its queries out.
+    The rest is of DeploymentConfig.
     """
 
     deployment: str
@@ -57,6 +58,7 @@ class ReplicaOptions:
     extra_columns: Literal["refuse", "ignore"] = "refuse"
     num_cpus: float = 0.25
     p99_ms: float | None = None
+    is_routed: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

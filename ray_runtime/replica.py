@@ -17,15 +17,17 @@ from typing import Any
 from ray import serve
 from starlette.middleware import Middleware
 
+from ray_runtime.entrance import Entrance
+from ray_runtime.fork import Returned, Sent, answer_sent
 from ray_runtime.live import Live, ReplicaOptions, start
 from ray_runtime.protocols.application import build_application
-from ray_runtime.protocols.http import Receive, Router, Scope, Send
+from ray_runtime.protocols.http import Receive, Scope, Send
 
 MIDDLEWARE_VARIABLE = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
 MIDDLEWARE_PATH = "ray_runtime.replica.middlewares"
 
 log = logging.getLogger(__name__)
-_here: list[Router] = []  # of this process: Serve calls `middlewares` without saying for whom
+_here: list[Entrance] = []  # of this process: Serve calls `middlewares` without saying for whom
 
 
 @serve.ingress()
@@ -33,41 +35,50 @@ class Replica:
     """What Serve starts in the envelope's environment. Ready when the constructor returns."""
 
     _live: Live
-    _router: Router
+    _entrance: Entrance
 
     async def __init__(self, **options: Any) -> None:  # type: ignore[misc] # Serve awaits it
         _log_where_serve_does()
         began = time.perf_counter()
-        self._live = await start(ReplicaOptions(**options))
-        self._router = build_application(self._live)
-        _here[:] = [self._router]
+        told = ReplicaOptions(**options)
+        self._live = await start(told)
+        router = build_application(self._live)
+        self._entrance = Entrance(router, told.deployment, told.timeout_s)
+        _here[:] = [self._entrance]
+        if told.is_routed:
+            self._entrance.follow()
         log.info(
             "envelope %s is ready after %.1f s",
             self._live.envelope.manifest.id,
             time.perf_counter() - began,
         )
 
-    def __serve_build_asgi_app__(self) -> Router:
-        return self._router
+    def __serve_build_asgi_app__(self) -> Entrance:
+        return self._entrance
+
+    async def answer_sent(self, sent: Sent) -> Returned | None:
+        """Answer a query that a replica at the deployment's URL has sent on."""
+        return await answer_sent(self._entrance.router, sent)
 
 
 class AnswerFirst:
     """ASGI middleware that answers for the deployment, and leaves Serve its own paths."""
 
-    def __init__(self, app: Any, router: Router) -> None:
+    def __init__(self, app: Any, entrance: Entrance) -> None:
         self._serve = app
-        self._router = router
+        self._entrance = entrance
+        self._owns = entrance.router.owns
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self._router.owns(scope["path"]):
-            await self._router(scope, receive, send)
+        if scope["type"] == "http" and self._owns(scope["path"]):
+            await self._entrance.app(scope, receive, send)
         else:
             await self._serve(scope, receive, send)
 
 
 def middlewares() -> list[Middleware]:
     """Return what Serve puts around the replica's own HTTP server; called after the constructor."""
-    return [Middleware(AnswerFirst, router=router) for router in _here]
+    return [Middleware(AnswerFirst, entrance=entrance) for entrance in _here]
 
 
 def _log_where_serve_does() -> None:

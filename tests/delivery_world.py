@@ -89,11 +89,13 @@ class World:
     def restart(self) -> None:
         """A new process: nothing is remembered."""
         self.fuse = Fuse()
-        registry: Any = Fused(self.registry, ("create_release", "move_release"), self.fuse)
+        registry: Any = Fused(
+            self.registry, ("create_release", "move_release", "request_rollback"), self.fuse
+        )
         releases = Releases(registry, prepare=self.prepare, read_function=self._function)
         self.controller = Controller(
             registry=registry,
-            serve=Fused(self.serve, ("deploy", "delete"), self.fuse),  # type: ignore[arg-type]
+            serve=Fused(self.serve, ("deploy", "delete", "split"), self.fuse),  # type: ignore[arg-type]
             releases=releases,
             clock=self.clock,
             monotonic=self.clock.monotonic,
@@ -134,7 +136,7 @@ class World:
         envelope_id = request.envelope.id
         if envelope_id in self.faults:
             raise DependencyError(self.faults[envelope_id])
-        config = request.config.model_dump(exclude={"start_timeout_s", "gates"})
+        config = request.config.model_dump(exclude={"start_timeout_s", "gates", "rollout"})
         functions = sorted(request.functions.items())
         return Prepared(
             deployment=request.deployment,

@@ -10,6 +10,7 @@ from typing import Literal
 from controller.apply import Prepared
 from controller.state import App
 from envelope.errors import ClusterError
+from ray_runtime.traffic import Answers, Split, Tally, Traffic
 
 ROUTING_S = 0.4
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -82,6 +83,8 @@ class FakeServe:
         self.is_down = False
         self._clock = clock
         self._apps: dict[str, _FakeApp] = {}
+        self._splits: dict[str, Split] = {}
+        self._tallies: dict[str, Tally] = {}  # by the split's key
 
     # --- what the controller calls
 
@@ -96,23 +99,49 @@ class FakeServe:
     def deploy(self, applications: Sequence[Prepared]) -> None:
         self._check()
         for prepared in applications:
-            app = self._apps.get(prepared.deployment)
+            app = self._apps.get(prepared.application)
             if app is None:
-                app = self._apps[prepared.deployment] = _FakeApp(target=prepared)
+                app = self._apps[prepared.application] = _FakeApp(target=prepared)
             elif app.target.version == prepared.version and app.deleted_at is None:
                 continue
             self._retarget(app, prepared)
 
-    def delete(self, deployments: Sequence[str]) -> None:
+    def delete(self, applications: Sequence[str]) -> None:
         self._check()
-        for name in deployments:
+        for name in applications:
             app = self._apps.get(name)
             if app is not None and app.deleted_at is None:
                 self._drain(app, app.running())
                 ends = (each.stopped_at for each in app.replicas if each.stopped_at is not None)
                 app.deleted_at = max(ends, default=self._clock.now)
 
+    def traffic(self) -> Mapping[str, Traffic]:
+        self._check()
+        return {
+            name: Traffic(split=split, tally=self._tallies.get(split.key, Tally()))
+            for name, split in self._splits.items()
+        }
+
+    def split(self, splits: Mapping[str, Split | None]) -> None:
+        self._check()
+        for name, split in splits.items():
+            if split is None:
+                self._splits.pop(name, None)
+            else:
+                self._splits[name] = split
+
     # --- what tests do to it, and ask of it
+
+    def ask(self, deployment: str, queries: int, *, failing: int = 0) -> int:
+        """Send queries; return how many another application got. failing: of those, with 500."""
+        split = self._splits.get(deployment)
+        if split is None:
+            return 0
+        sent = round(queries * split.percent / 100)
+        candidate = Answers(count=sent, failed=min(failing, sent))
+        tally = Tally(candidate=candidate, live=Answers(count=queries - sent))
+        self._tallies[split.key] = self._tallies.get(split.key, Tally()) + tally
+        return sent
 
     def answers(self, deployment: str) -> str | None:
         """The envelope that answers at the deployment's URL."""
@@ -128,6 +157,7 @@ class FakeServe:
     def lose_everything(self) -> None:
         """The cluster ends, and an empty one takes its place."""
         self._apps.clear()
+        self._splits.clear()
 
     def lose_replica(self, deployment: str) -> None:
         """A running replica dies; Serve starts it again."""

@@ -179,8 +179,11 @@ class DeliveryRegistry:
         actor: str,
         expected: str | None = None,
         app_version: str | None = None,
+        step: int | None = None,
     ) -> ReleaseRow:
         """Move a release to its next state, and record why and as which application.
+
+        step: of its rollout that begins now; None keeps what is recorded.
 
         Raises StaleRelease when it is not in `expected`, EnvelopeError for a move that cannot be.
         """
@@ -192,6 +195,7 @@ class DeliveryRegistry:
                 reason=reason,
                 expected=expected,
                 app_version=app_version,
+                step=step,
             )
         return self.release(release_id)
 

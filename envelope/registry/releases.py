@@ -1,6 +1,6 @@
 """Releases: one envelope on one deployment, and every state that it went through.
 
-candidate -> gated -> starting -> live -> retired
+candidate -> gated -> (canary) -> starting -> live -> retired
 and from there to held, rejected, failed, rolled_back or removed. The history is never rewritten.
 """
 
@@ -24,7 +24,8 @@ from envelope.registry.text import check_text
 _GIVEN_UP = frozenset({"retired", "rejected", "failed", "rolled_back", "removed"})
 TRANSITIONS: Mapping[str, frozenset[str]] = {
     "candidate": frozenset({"gated", "held", "starting"}) | _GIVEN_UP,
-    "gated": frozenset({"starting", "held"}) | _GIVEN_UP,
+    "gated": frozenset({"canary", "starting", "held"}) | _GIVEN_UP,
+    "canary": frozenset({"canary", "starting", "held"}) | _GIVEN_UP,  # once per step, and reason
     "held": frozenset({"candidate", "gated", "starting", "held"}) | _GIVEN_UP,  # for other reasons
     "starting": frozenset({"live", "held"}) | _GIVEN_UP,
     "live": _GIVEN_UP - {"rejected"},
@@ -43,6 +44,7 @@ class ReleaseRow:
 
     reason: why it is in this state. live_at, ended_at: None until it is.
     app_version: of the application that was tried, where that was recorded.
+    step: of its rollout, from 0; None before the first. step_since: when that began.
     """
 
     id: str
@@ -59,6 +61,8 @@ class ReleaseRow:
     updated_at: datetime
     live_at: datetime | None
     ended_at: datetime | None
+    step: int | None = None
+    step_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +121,12 @@ def move(
     reason: str,
     expected: str | None,
     app_version: str | None = None,
+    step: int | None = None,
 ) -> None:
     """Move a release to its next state. app_version: None keeps what is recorded.
+
+    step: of its rollout that begins now; None keeps what is recorded, and a canary that begins
+    (anew) has none yet.
 
     Raises StaleRelease when it is not in `expected`, EnvelopeError for a move that cannot be.
     """
@@ -136,6 +144,10 @@ def move(
     now = writer.now()
     row = {"state": to_state, "reason": reason, **_stamps(to_state, now)}
     row |= {"app_version": app_version} if app_version is not None else {}
+    if step is not None:
+        row |= {"step": step, "step_since": now}
+    elif to_state == "canary" and state != "canary":
+        row |= {"step": None, "step_since": None}
     writer.connection.execute(update(releases).where(releases.c.id == release_id).values(row))
     _record(writer, release_id, state, to_state, now, reason)
 

@@ -296,6 +296,8 @@ releases = Table(
     Column("updated_at", UtcTime, nullable=False),
     Column("live_at", UtcTime),
     Column("ended_at", UtcTime),
+    Column("step", Integer),
+    Column("step_since", UtcTime),
     Index("releases_by_deployment", "deployment", "created_at", "id"),
     Index("releases_by_time", "created_at", "id"),
     Index(

@@ -1,0 +1,113 @@
+"""Rollouts on a real platform: a candidate gets a share of the queries, and is judged by them."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from envelope.connection import connect, disconnect
+from ray_runtime import apps
+from tests.cluster.conftest import Platform, leave
+from tests.cluster.deployments import save, times
+from tests.cluster.test_controller import BODY, Delivery, query
+
+sys.path.insert(0, str(Path(__file__).parent.parent.parent / "benchmarks"))
+from load import Load
+
+CANARY = """
+deployments:
+  {name}:
+    start_timeout_s: 60
+    rollout:
+      strategy: canary
+      steps: [{{share: 20, requests: 20}}, {{share: 50, requests: 20}}]
+      min_requests: 10
+      max_slowdown: 100
+rules:
+  {name}: {{query: "tags.for = '{name}'", deploy_to: {name}}}
+"""
+
+
+@pytest.fixture
+def delivery(
+    platform: Platform,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+) -> Iterator[Delivery]:
+    for name, value in platform.environ.items():
+        if name.startswith("ENVELOPE_"):
+            monkeypatch.setenv(name, value)
+    name = request.node.name.removeprefix("test_")[:40].strip("_")
+    delivery = Delivery(platform, connect(platform.settings), name)
+    (tmp_path / "state.yaml").write_text(CANARY.format(name=name))
+    delivery.command("apply", "-f", str(tmp_path / "state.yaml"))
+    yield delivery
+    delivery.command("undeploy", name)
+    disconnect()
+    leave()
+
+
+def fails_for_these_queries() -> Any:
+    """A model that answers its sample and raises for BODY's row with x = 1, y = 2."""
+
+    class Fails:
+        def predict(self, frame):  # type: ignore[no-untyped-def] # its example says it
+            if (frame["y"] == 2.0).any():
+                raise ValueError("y is 2")
+            return np.asarray(frame["x"])
+
+    Fails.__module__ = "__main__"
+    return Fails()
+
+
+def reasons(delivery: Delivery, envelope_id: str) -> list[str]:
+    """Of each event of the newest release of an envelope."""
+    release = [row for row in delivery.releases() if row.envelope_id == envelope_id][-1]
+    events = delivery.connection.registry.release_events(release.id)
+    return [f"{event.to_state}: {event.reason}" for event in events]
+
+
+def test_a_canary_is_promoted_step_by_step_and_a_bad_one_rolled_back(delivery: Delivery) -> None:
+    first, second, bad = save(times(1.0)), save(times(2.0)), save(fails_for_these_queries())
+    delivery.tag(first)
+    delivery.wait_until_live(first)
+    with Load(f"{delivery.url}/v0/query", BODY, rate=40) as load:
+        delivery.tag(second)
+        delivery.wait_until_live(second)
+    assert load.report.failed == 0, load.report
+    assert set(load.report.answered) == {first, second}
+    told = reasons(delivery, second)
+    assert [each.split(":")[0] for each in told] == [
+        "candidate",
+        "gated",
+        "canary",
+        "canary",
+        "canary",
+        "starting",
+        "live",
+    ]
+    assert "canary: step 1 of 2, 20 % for 20 queries, begins" in told[3]
+    assert "step 2 of 2, 50 % for 20 queries" in told[5]
+    assert " 0 failed" in told[5]
+    delivery.wait(lambda: f"{delivery.name}--challenger" not in _running(delivery))
+
+    with Load(f"{delivery.url}/v0/query", BODY, rate=40) as load:
+        delivery.tag(bad)
+        delivery.wait(lambda: delivery.states()[-1] == (bad, "rolled_back"))
+        time.sleep(1)
+    assert "queries failed, max_error_percent is 1" in reasons(delivery, bad)[-1]
+    assert 1 <= load.report.failed <= 40, load.report
+    assert query(delivery.url) == 6.0
+    assert delivery.states()[-2] == (second, "live")
+
+
+def _running(delivery: Delivery) -> set[str]:
+    delivery.platform.connect()
+    return {name for name, app in apps.observe().items() if app.status != "deleting"}

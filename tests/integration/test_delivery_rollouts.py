@@ -1,0 +1,115 @@
+"""Rollouts from the registry to a fake Serve, and a controller that is killed at every write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from controller.state import Action, MoveRelease
+from envelope.config import RolloutStep
+from tests.delivery_world import World
+
+RULE = {"query": "tags.ok = 'yes'", "deploy_to": "ltv"}
+ROLLOUT = {
+    "strategy": "canary",
+    "steps": [{"share": 10, "minutes": 1}, {"share": 50, "requests": 100}],
+    "min_requests": 20,
+}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """One release is live; the next one will be tried out."""
+    world = World.open(tmp_path / "registry.db")
+    world.apply(deployments={"ltv": {"rollout": ROLLOUT}}, rules={"us": RULE})
+    world.save(ok="yes")
+    world.settle()
+    yield world
+    world.registry.close()
+
+
+def run(world: World, *, turns: int = 400, failing: int = 0) -> list[Action]:
+    """Take turns under a load of 40 queries each, until the newest release has ended or is live."""
+    seen: list[Action] = []
+    for _ in range(turns):
+        world.turn(seen.append)
+        world.serve.ask("ltv", 40, failing=failing)
+        assert world.serve.answers("ltv") is not None
+        newest = world.releases()[0]
+        if newest.state in ("live", "rolled_back", "failed", "retired"):
+            return seen
+    raise AssertionError(world.history())
+
+
+def test_from_a_share_to_all_of_it(world: World) -> None:
+    first, second = str(world.live()), world.save(ok="yes")
+    run(world)
+    assert world.states() == [(first, "retired"), (second, "live")]
+    world.settle()
+    assert world.serve.names() == {"ltv"}
+    assert world.serve.traffic() == {}
+
+
+def test_a_failing_step_rolls_back_and_lets_newer_ones_come(world: World) -> None:
+    first, bad = str(world.live()), world.save(ok="yes")
+    run(world, failing=1)
+    assert world.states() == [(first, "live"), (bad, "rolled_back")]
+    assert "queries failed, max_error_percent is 1" in world.releases()[0].reason
+    world.settle()
+    assert world.serve.names() == {"ltv"}
+    assert len(world.releases()) == 2, "it is not tried again"
+    better = world.save(ok="yes")
+    run(world)
+    assert world.live() == better
+
+
+def test_without_queries_it_holds(world: World) -> None:
+    first = str(world.live())
+    world.save(ok="yes")
+    for _ in range(400):
+        world.turn()
+        world.clock.advance(1)
+    assert world.live() == first
+    newest = world.releases()[0]
+    assert newest.state == "canary"
+    assert newest.reason.endswith("is over, and holds: it got fewer than 20 queries (min_requests)")
+    run(world)
+    assert world.live() == newest.envelope_id
+
+
+def test_a_newer_one_takes_its_place(world: World) -> None:
+    first, second = str(world.live()), world.save(ok="yes")
+    for _ in range(20):
+        world.turn()
+        world.clock.advance(1)
+    third = world.save(ok="yes")
+    run(world)
+    run(world)
+    assert world.states() == [(first, "retired"), (second, "retired"), (third, "live")]
+
+
+def test_another_config_is_not_tried_out(world: World) -> None:
+    only = str(world.live())
+    world.apply(deployments={"ltv": {"rollout": ROLLOUT, "timeout_s": 9}})
+    moves: list[Action] = []
+    world.settle(see=moves.append)
+    assert world.states() == [(only, "retired"), (only, "live")]
+    assert "canary" not in [each.to_state for each in moves if isinstance(each, MoveRelease)]
+
+
+@pytest.mark.parametrize("write", range(1, 12))
+def test_killed_at_any_write(world: World, write: int) -> None:
+    first, second = str(world.live()), world.save(ok="yes")
+    world.kill_at(write, before=write % 2 == 0)
+    run(world)
+    world.settle()
+    assert world.states() == [(first, "retired"), (second, "live")]
+    assert world.serve.names() == {"ltv"}
+    assert world.serve.traffic() == {}
+
+
+def test_a_step_ends_in_one_way() -> None:
+    with pytest.raises(ValueError, match="`minutes` or by `requests`"):
+        RolloutStep(share=5)
