@@ -78,9 +78,13 @@ def perform(
 ) -> None:
     """Carry out actions in their order; the calls to Serve last, all applications in one.
 
+    How queries are split comes first: it follows from what is recorded, and a rollback waits for
+    it. The release that it ends may be moved by another meanwhile; the next turn sees that.
+
     prepared: the application of a release, by its id. May raise StorageError or ClusterError after
     any of them; planning again then goes on from there.
     """
+    _split([action for action in actions if isinstance(action, SetSplit)], serve)
     moved_by_another: set[str] = set()
     for action in actions:
         if action.deployment in moved_by_another:
@@ -96,7 +100,6 @@ def perform(
             moved_by_another.add(action.deployment)
             log.info("release was moved by another", extra={"reason": str(exc)})
     mine = [action for action in actions if action.deployment not in moved_by_another]
-    _split([action for action in mine if isinstance(action, SetSplit)], serve)
     _delete([action for action in mine if isinstance(action, DeleteApp)], serve)
     _deploy([action for action in mine if isinstance(action, Deploy)], serve, prepared)
 

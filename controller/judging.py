@@ -39,15 +39,15 @@ def judge_step(rollout: Rollout, index: int, tally: Tally, elapsed_s: float) -> 
             f"{rollout.max_error_percent:g}",
         )
     is_enough = candidate.count >= rollout.min_requests
-    slow = _slowness(rollout, tally) if is_enough else None
-    if slow is not None:
-        return Judgement(state="failed", reason=slow)
+    fault = (_slowness(rollout, tally) or _difference(rollout, tally)) if is_enough else None
+    if fault is not None:
+        return Judgement(state="failed", reason=fault)
     if not _has_ended(rollout.steps[index], candidate, elapsed_s):
         return Judgement(state="going", reason="")
     if not is_enough:
         reason = f"it got fewer than {rollout.min_requests} queries (min_requests)"
         return Judgement(state="inconclusive", reason=reason)
-    return Judgement(state="passed", reason=describe_tally(tally))
+    return Judgement(state="passed", reason=describe_tally(tally, rollout))
 
 
 def _has_ended(step: RolloutStep, candidate: Answers, elapsed_s: float) -> bool:
@@ -72,10 +72,23 @@ def _slowness(rollout: Rollout, tally: Tally) -> str | None:
     )
 
 
-def describe_tally(tally: Tally) -> str:
+def _difference(rollout: Rollout, tally: Tally) -> str | None:
+    """Say that the candidate answers too many copies otherwise."""
+    limit, answered = rollout.max_different_percent, tally.candidate.count - tally.candidate.failed
+    if limit is None or tally.different <= limit / 100 * answered:
+        return None
+    return (
+        f"{tally.different} of {answered} copies were answered otherwise, max_different_percent is "
+        f"{limit:g}"
+    )
+
+
+def describe_tally(tally: Tally, rollout: Rollout) -> str:
     """Say in a few words what came of the queries."""
     candidate = tally.candidate
     found = f"{candidate.count} queries, {candidate.failed} failed"
+    if rollout.strategy == "shadow":
+        found += f", {tally.different} answered otherwise, {tally.dropped} copies dropped"
     mine_ms, others_ms = candidate.quantile_ms(P95), tally.live.quantile_ms(P95)
     if mine_ms is not None:
         found += f", p95 {mine_ms:.3g} ms"

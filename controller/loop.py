@@ -21,6 +21,7 @@ from controller.releases import Releases, is_retryable
 from controller.rules import Choice, Hand, choose, describe_failure, failure_of, in_order
 from controller.state import (
     NOT_SPLIT,
+    TRIED,
     Action,
     App,
     CreateRelease,
@@ -147,8 +148,7 @@ class Controller:
             for each in rows
         ]
         releases = [
-            self._timed(each, challenger if each.state == "canary" else app, now)
-            for each in described
+            self._timed(each, challenger if each.state in TRIED else app, now) for each in described
         ]
         self._raise_alarm(row, live_row(rows), now)
         if app is not None and app.status == "running":
@@ -158,6 +158,7 @@ class Controller:
             app=app,
             revive_after=self._revive.until.get(row.name),
             challenger=challenger,
+            previous=apps.get(application_of(row.name, "previous")),
             traffic=self._traffic.get(row.name, NOT_SPLIT),
         )
 
@@ -177,14 +178,14 @@ class Controller:
     def _timed(self, release: Release, app: App | None, now: datetime) -> Release:
         """A start that another process asked for is timed from when this one first saw it."""
         is_target = app is not None and app.version == release.version
-        if is_target and release.state in ("canary", "starting", "live"):
+        if is_target and release.state in (*TRIED, "starting", "live"):
             self._asked_at.setdefault(release.id, now)
         return replace(release, asked_at=self._asked_at.get(release.id))
 
     def _remember(self, actions: Sequence[Action]) -> None:
         now = self._clock()
         for action in actions:
-            if isinstance(action, Deploy):
+            if isinstance(action, Deploy) and action.slot != "previous":
                 self._asked_at[action.release_id] = now
             elif isinstance(action, MoveRelease) and action.to_state == "starting":
                 self._asked_at.pop(action.release_id, None)  # a challenger's start is another

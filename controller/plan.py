@@ -15,9 +15,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from controller import rollout
+from controller import rollout, warm
 from controller.gates import Passed, Rejected
 from controller.state import (
+    TRIED,
     Action,
     CreateRelease,
     DeleteApp,
@@ -26,9 +27,11 @@ from controller.state import (
     MoveRelease,
     Observed,
     Release,
+    SetSplit,
     Wanted,
     live_of,
 )
+from ray_runtime.traffic import Split
 
 
 def plan(
@@ -42,7 +45,7 @@ def plan(
     for deployment in desired:
         seen = observed.get(deployment.name, Observed())
         if deployment.is_removed:
-            actions += _remove(deployment, seen)
+            actions += _remove(deployment, seen, now)
         else:
             actions += _converge(deployment, seen, now)
     return actions
@@ -55,13 +58,22 @@ def _converge(desired: Desired, seen: Observed, now: datetime) -> list[Action]:
     name, wanted = desired.name, desired.wanted
     live = live_of(seen.releases)
     current = _arrived(seen) or _current(seen.releases, wanted)
-    actions = rollout.traffic(name, seen.releases, seen)
+    actions = _traffic(name, seen, warm.split(name, live, wanted, seen))
+    beside = rollout.tidy(name, seen.releases, seen) + warm.keep(name, current, live, seen, now)
+    is_changing = bool(actions)
+    actions += [each for each in beside if isinstance(each, Deploy) or not is_changing]
     actions += _retire_others(name, seen.releases, live, current, desired)
     if current is not None:
         return actions + _advance(name, current, live, seen, now)
     if wanted is not None and not _serves(live, wanted):
         return [*actions, _create(name, wanted, live)]
     return actions + _keep(name, live, seen, now)
+
+
+def _traffic(name: str, seen: Observed, first: Split | None) -> list[Action]:
+    """Split queries as it is wanted; what nobody is sent to any more is removed a turn later."""
+    wanted = first or rollout.split(name, seen.releases, seen)
+    return [] if seen.traffic.split == wanted else [SetSplit(deployment=name, split=wanted)]
 
 
 def _create(name: str, wanted: Wanted, live: Release | None) -> CreateRelease:
@@ -164,7 +176,7 @@ def _advance(
         if live is not None and rollout.is_gradual(current, live):
             return rollout.begin(name, current, live, seen) + _keep(name, live, seen, now)
         return _prepare(name, current, live, seen, now)
-    if current.state == "canary":
+    if current.state in TRIED:
         return rollout.advance(name, current, live, seen, now) + _keep(name, live, seen, now)
     return _start(name, current, live, seen, now)
 
@@ -281,11 +293,13 @@ def _keep(name: str, live: Release | None, seen: Observed, now: datetime) -> lis
     return []
 
 
-def _remove(desired: Desired, seen: Observed) -> list[Action]:
+def _remove(desired: Desired, seen: Observed, now: datetime) -> list[Action]:
     """Stop what is on its way, delete the application, and record it once it is gone."""
     name, app = desired.name, seen.app
     on_their_way = [release for release in seen.releases if release.state != "live"]
-    actions: list[Action] = rollout.traffic(name, (), seen)
+    is_split = seen.traffic.split is not None
+    actions: list[Action] = [SetSplit(deployment=name, split=None)] if is_split else []
+    actions += rollout.tidy(name, (), seen) + warm.keep(name, None, None, seen, now)
     actions += [_move(name, each, "removed", desired.why) for each in on_their_way]
     if app is not None and app.status == "deleting":
         return actions

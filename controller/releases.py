@@ -101,6 +101,7 @@ class Releases:
             verdict=self._judge(row, live, facts) if row.state in UNJUDGED else Passed(),
             live_at=row.live_at or NEVER,
             rollout=known.config.rollout,
+            keep_warm_s=known.config.keep_warm_s,
             step=row.step,
             step_since=row.step_since,
         )

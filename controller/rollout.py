@@ -1,7 +1,8 @@
-"""A release that first answers a share of the queries: pure decisions, one step at a time.
+"""A release that first gets a share of the queries: pure decisions, one step at a time.
 
 The candidate runs as the deployment's challenger, an application without a URL. The replicas at
-the URL send it its share. After the last step it takes the place of the live one by surge, as any.
+the URL send it its share (canary) or copies of it (shadow). After the last step it takes the place
+of the live one by surge, as any.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from datetime import datetime
 
 from controller.judging import describe_step, judge_step
 from controller.state import (
+    TRIED,
     Action,
     DeleteApp,
     Deploy,
@@ -18,7 +20,6 @@ from controller.state import (
     Observed,
     Release,
     RollBack,
-    SetSplit,
 )
 from ray_runtime.traffic import Split, Tally
 
@@ -42,7 +43,7 @@ def begin(name: str, current: Release, live: Release, seen: Observed) -> list[Ac
 def advance(
     name: str, current: Release, live: Release | None, seen: Observed, now: datetime
 ) -> list[Action]:
-    """Return the next step of a release whose state is `canary`."""
+    """Return the next step of a release that is tried out."""
     if live is None:
         return [_move(name, current, "starting", "nothing is live beside it")]
     app = seen.challenger
@@ -116,17 +117,19 @@ def _begins(current: Release, step: int) -> str:
 # --- what follows from where the releases are
 
 
-def traffic(name: str, releases: Sequence[Release], seen: Observed) -> list[Action]:
-    """Split queries as the releases want it, and remove a challenger that none of them wants."""
+def split(name: str, releases: Sequence[Release], seen: Observed) -> Split | None:
+    """How queries are split for the release that is tried out."""
     mine = next((each for each in releases if _has_challenger(each, seen)), None)
-    wanted = None if mine is None else _split(name, mine, seen)
-    if seen.traffic.split != wanted:
-        return [SetSplit(deployment=name, split=wanted)]
+    return None if mine is None else _split(name, mine, seen)
+
+
+def tidy(name: str, releases: Sequence[Release], seen: Observed) -> list[Action]:
+    """Remove a challenger that no release wants."""
     app = seen.challenger
-    if app is None or mine is not None or app.status == "deleting":
+    is_wanted = any(_has_challenger(each, seen) for each in releases)
+    if app is None or is_wanted or app.status == "deleting":
         return []
-    is_coming = any(each.state == "canary" for each in releases)
-    if is_coming:
+    if any(each.state in TRIED for each in releases):
         return []  # it is given another target
     return [DeleteApp(deployment=name, slot="challenger", reason="no release is tried out")]
 
@@ -134,9 +137,7 @@ def traffic(name: str, releases: Sequence[Release], seen: Observed) -> list[Acti
 def _has_challenger(release: Release, seen: Observed) -> bool:
     """Whether a release answers as the challenger: until it answers at the URL itself."""
     app = seen.challenger
-    is_tried = release.state == "canary" or (
-        release.state == "starting" and release.step is not None
-    )
+    is_tried = release.state in TRIED or (release.state == "starting" and release.step is not None)
     return is_tried and app is not None and app.version == release.version
 
 
@@ -145,7 +146,15 @@ def _split(name: str, release: Release, seen: Observed) -> Split | None:
     if release.step is None or seen.challenger.status != "running" or release.rollback is not None:
         return None
     step = release.rollout.steps[release.step]
-    return Split(key=_key(release), application=f"{name}--challenger", percent=step.share)
+    is_shadow = release.rollout.strategy == "shadow"
+    if is_shadow and release.state == "starting":
+        return None  # enough was compared
+    return Split(
+        key=_key(release),
+        application=f"{name}--challenger",
+        percent=step.share,
+        mode="copy" if is_shadow else "send",
+    )
 
 
 def _key(release: Release) -> str:

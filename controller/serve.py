@@ -38,6 +38,8 @@ class RayServe:
         return dict(zip(deployments, self._probes.map(ask, deployments), strict=True))
 
     def deploy(self, applications: Sequence[Prepared]) -> None:
+        if any(each.slot != "main" for each in applications):
+            shares.start_shares()
         apps.deploy([replace(each.spec, slot=each.slot) for each in applications])
 
     def delete(self, applications: Sequence[str]) -> None:
@@ -109,6 +111,7 @@ def _app(found: apps.ObservedApp) -> App:
         status=found.status,
         version=None if version is None else _version(version, found.target_replicas),
         message=found.message,
+        envelope_id=found.envelope_id,
     )
 
 

@@ -15,7 +15,7 @@ EVERY_GATE_PASSED = Passed(reason="every gate passed")
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 AppStatus = Literal["starting", "running", "failed", "unhealthy", "deleting"]
-Slot = Literal["main", "challenger"]
+Slot = Literal["main", "challenger", "previous"]
 REPLACE = Rollout()
 NOT_SPLIT = Traffic()
 
@@ -65,6 +65,7 @@ class Release:
     asked_at: when this process last asked Serve for it, or first saw that another one had.
     rollback: its envelope was rolled back on the deployment, and may not come back.
     step: of its rollout, from 0; None before the first. step_since: when that began.
+    keep_warm_s: how long what it replaces goes on running.
     """
 
     id: str
@@ -82,15 +83,20 @@ class Release:
     rollout: Rollout = REPLACE
     step: int | None = None
     step_since: datetime | None = None
+    keep_warm_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class App:
-    """Serve's word on one application. version: of the target; None for one that is not ours."""
+    """Serve's word on one application.
+
+    version, envelope_id: of the target; None for one that is not ours.
+    """
 
     status: AppStatus
     version: str | None
     message: str = ""
+    envelope_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +105,8 @@ class Observed:
 
     releases: those that have not ended, newest first. answering: the envelope that answers at its
     URL. revive_after: when a live release that has failed may be started anew; None at once.
-    challenger: the application beside it, that is tried out. traffic: how queries are split.
+    challenger: the application beside it, that is tried out; previous: the one that is kept warm.
+    traffic: how queries are split.
     """
 
     releases: Sequence[Release] = ()
@@ -107,6 +114,7 @@ class Observed:
     answering: str | None = None
     revive_after: datetime | None = None
     challenger: App | None = None
+    previous: App | None = None
     traffic: Traffic = NOT_SPLIT
 
 
@@ -175,7 +183,8 @@ class SetSplit:
 
 
 Action = CreateRelease | MoveRelease | RollBack | Deploy | DeleteApp | SetSplit
-ON_THEIR_WAY = ("candidate", "gated", "canary", "starting")
+TRIED = ("shadow", "canary")  # beside the live one
+ON_THEIR_WAY = ("candidate", "gated", *TRIED, "starting")
 
 
 def live_of(releases: Sequence[Release]) -> Release | None:
@@ -192,6 +201,8 @@ def is_waiting(desired: Desired, seen: Observed) -> bool:
     if any(release.state in ON_THEIR_WAY for release in seen.releases):
         return True
     if seen.challenger is not None or seen.traffic.split is not None:
+        return True
+    if seen.previous is not None and seen.previous.status in ("starting", "deleting"):
         return True
     if live is None:
         return app is not None and app.version is not None

@@ -111,17 +111,21 @@ class RolloutStep(_Config):
 class Rollout(_Config):
     """How a new envelope takes the place of the live one.
 
-    strategy: replace at once; canary: the candidate first answers a share of the queries.
+    strategy: replace at once; canary: the candidate first answers a share of the queries; shadow:
+    it first gets copies of them, and its answers are compared and thrown away.
     min_requests: a step is judged on at least so many queries that the candidate got.
     max_error_percent: of them, at most this share may fail (a status of 500 or more, or no answer).
     max_slowdown: the candidate's p95 may be this many times the live one's of the same time.
+    max_different_percent: of the copies, at most this share may be answered otherwise; None: not
+    judged, since another model seldom says the same.
     """
 
-    strategy: Literal["replace", "canary"] = "replace"
+    strategy: Literal["replace", "canary", "shadow"] = "replace"
     steps: tuple[RolloutStep, ...] = ()
     min_requests: int = Field(default=20, ge=1)
     max_error_percent: float = Field(default=1, ge=0, lt=100)
     max_slowdown: float = Field(default=3, ge=1)
+    max_different_percent: float | None = Field(default=None, ge=0, lt=100)
 
     @model_validator(mode="after")
     def _has_steps(self) -> Self:
@@ -129,6 +133,8 @@ class Rollout(_Config):
             raise ValueError("`replace` has no steps; use `strategy: canary`")
         if self.strategy != "replace" and not self.steps:
             raise ValueError(f"`{self.strategy}` needs `steps`, such as {{share: 5, minutes: 10}}")
+        if self.max_different_percent is not None and self.strategy != "shadow":
+            raise ValueError("max_different_percent is judged by `strategy: shadow` only")
         return self
 
 
@@ -144,6 +150,7 @@ class DeploymentConfig(_Config):
     gates: what an envelope must pass before it is live.
     max_age: of the envelope that is live, since it was saved; older ones raise an alarm.
     rollout: how a new envelope takes the place of the live one.
+    keep_warm_s: how long what it replaces goes on running, so that a rollback takes no start.
     """
 
     num_replicas: int = Field(default=1, ge=1)
@@ -157,6 +164,7 @@ class DeploymentConfig(_Config):
     gates: Gates = Gates()
     max_age: Annotated[str, AfterValidator(_check_age)] | None = None
     rollout: Rollout = Rollout()
+    keep_warm_s: float = Field(default=0, ge=0)
 
 
 class RuleConfig(_Config):

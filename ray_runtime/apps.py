@@ -33,9 +33,10 @@ from ray_runtime.reasons import readable_reason
 from ray_runtime.replica import MIDDLEWARE_PATH, MIDDLEWARE_VARIABLE, Replica
 
 Status: TypeAlias = Literal["starting", "running", "failed", "unhealthy", "deleting"]
-Slot: TypeAlias = Literal["main", "challenger"]
+Slot: TypeAlias = Literal["main", "challenger", "previous"]
 
 VERSION_VARIABLE = "ENVELOPE_APP_VERSION"  # what a replica was started as, readable from Serve
+ENVELOPE_VARIABLE = "ENVELOPE_APP_ENVELOPE"  # and of which envelope
 MAX_ONGOING = 100_000  # Serve's own limit is off: the queue that answers 429 is ours
 DRAIN_S = 45.0  # Serve keeps an old replica reachable for 30 s before it waits for requests
 HEALTH_PERIOD_S = 5.0
@@ -89,7 +90,8 @@ class ObservedApp:
     """One application as Serve sees it.
 
     status: "failed" can mean that an older replica still answers. message: why, for people.
-    version: `version_of` of the spec that was applied last; None for applications not ours.
+    version: `version_of` of the spec that was applied last, and its envelope; None for applications
+    not ours.
     replicas: how many are running. target_replicas: how many should.
     """
 
@@ -99,6 +101,7 @@ class ObservedApp:
     version: str | None
     replicas: int = 0
     target_replicas: int = 0
+    envelope_id: str | None = None
 
 
 def deploy(specs: Sequence[AppSpec]) -> None:
@@ -147,7 +150,7 @@ def version_of(spec: AppSpec) -> str:
     gates = config.pop("gates")
     if gates["sla"] is not None:
         config["sla"] = gates["sla"]
-    for in_place in ("num_replicas", "start_timeout_s", "max_age", "rollout"):
+    for in_place in ("num_replicas", "start_timeout_s", "max_age", "rollout", "keep_warm_s"):
         config.pop(in_place, None)
     decides = {
         "envelope_id": spec.envelope_id,
@@ -217,7 +220,7 @@ def _application(spec: AppSpec, *, drain_s: float) -> Any:
     actor_options: dict[str, Any] = {
         "num_cpus": config.resources.num_cpus,
         "num_gpus": config.resources.num_gpus,
-        "runtime_env": _runtime_env(spec.runtime_env, version),
+        "runtime_env": _runtime_env(spec, version),
     }
     if config.resources.memory_bytes is not None:
         actor_options["memory"] = config.resources.memory_bytes
@@ -260,9 +263,11 @@ def _options(spec: AppSpec) -> ReplicaOptions:
     )
 
 
-def _runtime_env(given: Mapping[str, Any], version: str) -> dict[str, Any]:
+def _runtime_env(spec: AppSpec, version: str) -> dict[str, Any]:
+    given = spec.runtime_env
     variables = {
         **given.get("env_vars", {}),
+        ENVELOPE_VARIABLE: spec.envelope_id,
         MIDDLEWARE_VARIABLE: MIDDLEWARE_PATH,
         VERSION_VARIABLE: version,
         SERVES: "1",
@@ -284,11 +289,13 @@ def _is_in_place(deployment: Any) -> bool:
 def _observed(name: str, app: Any) -> ObservedApp:
     deployments = list(app.deployments.values())
     messages = [one.message for one in deployments if one.message] or [app.message]
-    version, running, target = None, 0, 0
+    version, envelope_id, running, target = None, None, 0, 0
     for one in deployments:
         options = one.deployment_config.ray_actor_options
         runtime_env = getattr(options, "runtime_env", None) or {}
-        version = runtime_env.get("env_vars", {}).get(VERSION_VARIABLE, version)
+        variables = runtime_env.get("env_vars", {})
+        version = variables.get(VERSION_VARIABLE, version)
+        envelope_id = variables.get(ENVELOPE_VARIABLE, envelope_id)
         running += sum(replica.state == "RUNNING" for replica in one.replicas)
         target += one.target_num_replicas
     status = _STATUSES[app.status.value]
@@ -302,4 +309,5 @@ def _observed(name: str, app: Any) -> ObservedApp:
         version=version,
         replicas=running,
         target_replicas=target,
+        envelope_id=envelope_id,
     )

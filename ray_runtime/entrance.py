@@ -11,6 +11,7 @@ from ray.serve.handle import DeploymentHandle
 
 from ray_runtime.fork import Fork, Returned, Sent
 from ray_runtime.protocols.http import Receive, Router, Scope, Send
+from ray_runtime.shadow import Shadow
 from ray_runtime.shares import follow, report
 from ray_runtime.traffic import Split
 
@@ -25,7 +26,7 @@ class Entrance:
 
     def __init__(self, router: Router, deployment: str, timeout_s: float) -> None:
         self.router = router
-        self.app: Router | Fork = router
+        self.app: Router | Fork | Shadow = router
         self._deployment = deployment
         self._timeout_s = timeout_s
         self._replica = uuid4().hex
@@ -48,11 +49,12 @@ class Entrance:
             self.app = self.router
             log.info("all queries are answered here")
             return
-        fork = Fork(self.router, split, _asker(self._deployment, split), self._timeout_s)
+        kind = Fork if split.mode == "send" else Shadow
+        fork = kind(self.router, split, _asker(self._deployment, split), self._timeout_s)
         counts = report(self._deployment, split.key, self._replica, fork.counter.tally)
         self._tasks["report"] = asyncio.get_running_loop().create_task(counts)
         self.app = fork
-        log.info("%g %% of the queries go to %s", split.percent, split.application)
+        log.info("%g %% of the queries: %s to %s", split.percent, split.mode, split.application)
 
 
 def _asker(deployment: str, split: Split) -> Any:

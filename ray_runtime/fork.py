@@ -61,7 +61,7 @@ async def answer_sent(router: Router, sent: Sent) -> Returned | None:
         parts.append(message)
 
     began = time.perf_counter()
-    await router(scope, _Replay([_whole(sent.body)]), send)
+    await router(scope, Replay([_whole(sent.body)]), send)
     took_ms = (time.perf_counter() - began) * 1000
     start, *rest = parts
     body = b"".join(part.get("body", b"") for part in rest)
@@ -90,12 +90,12 @@ class Fork:
         if scope["type"] != "http" or scope["method"] != "POST":
             await self._router(scope, receive, send)
             return
-        if not self._quota.take() or self._is_probing or _is_long(scope):
+        if not self._quota.take() or self._is_probing or is_long(scope):
             await self._here(scope, receive, send)
             return
-        received, body = await _read(receive)
-        again = _Replay(received, receive)
-        returned = None if body is None else await self._try(_sent(scope, body))
+        received, body = await read_body(receive)
+        again = Replay(received, receive)
+        returned = None if body is None else await self._try(sent_of(scope, body))
         if returned is None:
             await self._here(scope, again, send)
             return
@@ -137,7 +137,7 @@ class Fork:
         return returned
 
 
-class _Replay:
+class Replay:
     """ASGI's `receive`, once more from the beginning, and then on."""
 
     def __init__(self, messages: list[Message], then: Receive | None = None) -> None:
@@ -152,7 +152,7 @@ class _Replay:
         return {"type": "http.disconnect"}
 
 
-async def _read(receive: Receive) -> tuple[list[Message], bytes | None]:
+async def read_body(receive: Receive) -> tuple[list[Message], bytes | None]:
     """Read a body of at most MOST_BYTES: all messages, and the body if that is all of it."""
     messages: list[Message] = []
     size, more = 0, True
@@ -168,12 +168,14 @@ async def _read(receive: Receive) -> tuple[list[Message], bytes | None]:
     return messages, b"".join(message.get("body", b"") for message in messages)
 
 
-def _is_long(scope: Scope) -> bool:
+def is_long(scope: Scope) -> bool:
+    """Whether a body is known to be too long to be sent on."""
     length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
     return not length.isdigit() or int(length[:20]) > MOST_BYTES
 
 
-def _sent(scope: Scope, body: bytes) -> Sent:
+def sent_of(scope: Scope, body: bytes) -> Sent:
+    """Return a request as it is sent on."""
     headers = [(bytes(name), bytes(value)) for name, value in scope["headers"]]
     return Sent(scope["method"], scope["path"], scope.get("query_string", b""), headers, body)
 

@@ -76,15 +76,19 @@ class Shares:
 # --- the controller's side
 
 
+def start_shares() -> Any:
+    """Start the actor, if there is none: before it is needed, since its process takes a second."""
+    options = {"namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True}
+    limits = {"num_cpus": 0, "max_restarts": -1, "max_concurrency": WAITERS}
+    return _find() or ray.remote(Shares).options(name=NAME, **options, **limits).remote()
+
+
 def put_splits(splits: Mapping[str, Split | None]) -> None:
     """Say how queries are split. Raises ClusterError when the cluster does not do it."""
     if not any(splits.values()) and _find() is None:
         return
-    options = {"namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True}
-    limits = {"num_cpus": 0, "max_restarts": -1, "max_concurrency": WAITERS}
     try:
-        actor = ray.remote(Shares).options(name=NAME, **options, **limits).remote()
-        ray.get(actor.put.remote(dict(splits)), timeout=60)  # its process may have to start
+        ray.get(start_shares().put.remote(dict(splits)), timeout=60)
     except RayError as exc:
         raise ClusterError(f"the shares cannot be set: {exc}; look with `envelope status`") from exc
 

@@ -22,12 +22,14 @@ class Split:
     """What becomes of a deployment's queries.
 
     key: what is counted apart. application: the Serve application that the share goes to.
-    percent: of the queries, the same in every replica.
+    percent: of the queries, the same in every replica. mode: send: that share is answered there;
+    copy: it is answered here, and there too, for comparison.
     """
 
     key: str
     application: str
     percent: float
+    mode: Literal["send", "copy"] = "send"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,13 +65,24 @@ class Answers:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """What came of the queries of one split."""
+    """What came of the queries of one split.
+
+    different: copies that were answered otherwise than by live. dropped: copies not sent, because
+    the candidate was busy.
+    """
 
     candidate: Answers = Answers()
     live: Answers = Answers()
+    different: int = 0
+    dropped: int = 0
 
     def __add__(self, other: Tally) -> Tally:
-        return Tally(candidate=self.candidate + other.candidate, live=self.live + other.live)
+        return Tally(
+            candidate=self.candidate + other.candidate,
+            live=self.live + other.live,
+            different=self.different + other.different,
+            dropped=self.dropped + other.dropped,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,9 +122,11 @@ class _Side:
 
 
 class Counter:
-    """Counts the answers of both sides in one replica."""
+    """Counts the answers of both sides in one replica. different, dropped: as in Tally."""
 
     def __init__(self) -> None:
+        self.different = 0
+        self.dropped = 0
         self._sides: dict[Side, _Side] = {"candidate": _Side(), "live": _Side()}
 
     def answered(self, side: Side, status: int, took_ms: float) -> None:
@@ -132,4 +147,9 @@ class Counter:
             name: Answers(count=side.count, failed=side.failed, times=tuple(side.times))
             for name, side in self._sides.items()
         }
-        return Tally(candidate=found["candidate"], live=found["live"])
+        return Tally(
+            candidate=found["candidate"],
+            live=found["live"],
+            different=self.different,
+            dropped=self.dropped,
+        )

@@ -136,7 +136,9 @@ class World:
         envelope_id = request.envelope.id
         if envelope_id in self.faults:
             raise DependencyError(self.faults[envelope_id])
-        config = request.config.model_dump(exclude={"start_timeout_s", "gates", "rollout"})
+        config = request.config.model_dump(
+            exclude={"start_timeout_s", "gates", "rollout", "keep_warm_s"}
+        )
         functions = sorted(request.functions.items())
         return Prepared(
             deployment=request.deployment,

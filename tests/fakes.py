@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -150,6 +150,12 @@ class FakeServe:
         routed = [each for each in app.replicas if self._is_over(each.routed_at)] if app else []
         return routed[-1].envelope_id if routed and app and app.deleted_at is None else None
 
+    def answers_queries(self, deployment: str) -> str | None:
+        """The envelope that answers most of the queries at the deployment's URL."""
+        split = self._splits.get(deployment)
+        is_sent = split is not None and split.mode == "send" and split.percent > 50
+        return self.answers(split.application if split and is_sent else deployment)
+
     def names(self) -> set[str]:
         self._pass_time()
         return set(self._apps)
@@ -177,14 +183,20 @@ class FakeServe:
         self._pass_time()
 
     def _describe(self, app: _FakeApp) -> App:
-        version = app.target.version
+        version, envelope_id = app.target.version, app.target.envelope_id
+        starting = App(
+            status="starting",
+            version=version,
+            message="waiting for 1 replica",
+            envelope_id=envelope_id,
+        )
         if app.deleted_at is not None:
-            return App(status="deleting", version=version)
+            return replace(starting, status="deleting", message="")
         if app.failure is not None:
-            return App(status="failed", version=version, message=app.failure)
+            return replace(starting, status="failed", message=app.failure)
         if any(replica.version == version for replica in app.running()):
-            return App(status="running", version=version)
-        return App(status="starting", version=version, message="waiting for 1 replica")
+            return replace(starting, status="running", message="")
+        return starting
 
     def _retarget(self, app: _FakeApp, prepared: Prepared) -> None:
         app.target, app.failure, app.deleted_at = prepared, None, None

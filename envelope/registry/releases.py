@@ -1,6 +1,6 @@
 """Releases: one envelope on one deployment, and every state that it went through.
 
-candidate -> gated -> (canary) -> starting -> live -> retired
+candidate -> gated -> (shadow or canary) -> starting -> live -> retired
 and from there to held, rejected, failed, rolled_back or removed. The history is never rewritten.
 """
 
@@ -22,10 +22,12 @@ from envelope.registry.text import check_text
 
 # What may follow what. A state that nothing follows has ended.
 _GIVEN_UP = frozenset({"retired", "rejected", "failed", "rolled_back", "removed"})
+TRIED = ("shadow", "canary")  # beside the live one
 TRANSITIONS: Mapping[str, frozenset[str]] = {
     "candidate": frozenset({"gated", "held", "starting"}) | _GIVEN_UP,
-    "gated": frozenset({"canary", "starting", "held"}) | _GIVEN_UP,
-    "canary": frozenset({"canary", "starting", "held"}) | _GIVEN_UP,  # once per step, and reason
+    "gated": frozenset({*TRIED, "starting", "held"}) | _GIVEN_UP,
+    "shadow": frozenset({"shadow", "starting", "held"}) | _GIVEN_UP,  # once per step, and reason
+    "canary": frozenset({"canary", "starting", "held"}) | _GIVEN_UP,
     "held": frozenset({"candidate", "gated", "starting", "held"}) | _GIVEN_UP,  # for other reasons
     "starting": frozenset({"live", "held"}) | _GIVEN_UP,
     "live": _GIVEN_UP - {"rejected"},
@@ -125,8 +127,8 @@ def move(
 ) -> None:
     """Move a release to its next state. app_version: None keeps what is recorded.
 
-    step: of its rollout that begins now; None keeps what is recorded, and a canary that begins
-    (anew) has none yet.
+    step: of its rollout that begins now; None keeps what is recorded, and what begins to be
+    tried out (anew) has none yet.
 
     Raises StaleRelease when it is not in `expected`, EnvelopeError for a move that cannot be.
     """
@@ -146,7 +148,7 @@ def move(
     row |= {"app_version": app_version} if app_version is not None else {}
     if step is not None:
         row |= {"step": step, "step_since": now}
-    elif to_state == "canary" and state != "canary":
+    elif to_state in TRIED and state != to_state:
         row |= {"step": None, "step_since": None}
     writer.connection.execute(update(releases).where(releases.c.id == release_id).values(row))
     _record(writer, release_id, state, to_state, now, reason)

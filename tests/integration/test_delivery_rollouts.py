@@ -10,6 +10,7 @@ import pytest
 from controller.state import Action, MoveRelease
 from envelope.config import RolloutStep
 from tests.delivery_world import World
+from tests.fakes import Behaviour
 
 RULE = {"query": "tags.ok = 'yes'", "deploy_to": "ltv"}
 ROLLOUT = {
@@ -113,3 +114,86 @@ def test_killed_at_any_write(world: World, write: int) -> None:
 def test_a_step_ends_in_one_way() -> None:
     with pytest.raises(ValueError, match="`minutes` or by `requests`"):
         RolloutStep(share=5)
+
+
+# --- kept warm
+
+
+@pytest.fixture
+def warm(tmp_path: Path) -> Iterator[World]:
+    """The second release is live, the first one is kept warm for ten minutes."""
+    world = World.open(tmp_path / "registry.db")
+    world.apply(deployments={"ltv": {"keep_warm_s": 600}}, rules={"us": RULE})
+    for _ in range(2):
+        world.save(ok="yes")
+        world.settle()
+    yield world
+    world.registry.close()
+
+
+def roll_back(world: World) -> tuple[str, str]:
+    """Ask for it; return what is to be live, and what was."""
+    (first, _), (second, _) = world.states()
+    world.registry.request_rollback("ltv", second, back_to=first, reason="wrong", actor="bob")
+    return first, second
+
+
+def test_what_is_kept_warm_answers_at_once(warm: World) -> None:
+    assert warm.serve.names() == {"ltv", "ltv--previous"}
+    first, second = roll_back(warm)
+    before = warm.clock.now
+    while warm.serve.answers_queries("ltv") != first:
+        warm.turn()
+    assert (warm.clock.now - before).total_seconds() < 1
+    assert warm.serve.answers("ltv") == second, "the start takes longer"
+    warm.settle(check=lambda: _answers(warm, first))
+    assert warm.states() == [(first, "retired"), (second, "rolled_back"), (first, "live")]
+    assert warm.serve.names() == {"ltv"}
+    assert warm.serve.traffic() == {}
+
+
+def _answers(world: World, envelope_id: str) -> None:
+    assert world.serve.answers_queries("ltv") == envelope_id
+
+
+def test_it_is_kept_for_as_long_as_it_is_configured(warm: World) -> None:
+    warm.clock.advance(590)
+    warm.settle()
+    assert "ltv--previous" in warm.serve.names()
+    warm.clock.advance(11)
+    warm.settle()
+    assert warm.serve.names() == {"ltv"}
+    first, _ = roll_back(warm)
+    warm.settle()
+    assert warm.live() == first, "by surge"
+
+
+def test_the_one_before_takes_its_place(warm: World) -> None:
+    second, third = str(warm.live()), warm.save(ok="yes")
+    warm.settle()
+    assert warm.live() == third
+    assert warm.serve.answers("ltv--previous") == second
+
+
+def test_what_does_not_replace_the_live_one_leaves_nothing(warm: World) -> None:
+    second = str(warm.live())
+    warm.save(Behaviour(kind="fails"), ok="yes")
+    warm.settle()
+    assert warm.live() == second
+    assert warm.serve.names() == {"ltv"}
+
+
+@pytest.mark.parametrize("write", range(1, 9))
+def test_killed_at_any_write_of_a_rollback(warm: World, write: int) -> None:
+    first, second = roll_back(warm)
+    warm.kill_at(write, before=write % 2 == 0)
+    warm.settle()
+    assert warm.states() == [(first, "retired"), (second, "rolled_back"), (first, "live")]
+    assert warm.serve.names() == {"ltv"}
+    assert warm.serve.traffic() == {}
+
+
+def test_undeployed_with_all_that_stands_beside_it(warm: World) -> None:
+    warm.registry.request_undeploy("ltv", actor="ann")
+    warm.settle()
+    assert warm.serve.names() == set()

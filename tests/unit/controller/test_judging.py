@@ -17,6 +17,7 @@ ROLLOUT = Rollout(
     max_error_percent=2,
     max_slowdown=2,
 )
+SHADOW = ROLLOUT.model_copy(update={"strategy": "shadow", "max_different_percent": 5})
 BY_TIME, BY_REQUESTS = 0, 1
 
 
@@ -59,11 +60,33 @@ def test_judge_step(step: int, answered: Tally, elapsed_s: float, state: str, re
     assert reason in found.reason
 
 
+@pytest.mark.parametrize(
+    "copies, different, state",
+    [
+        pytest.param(500, 25, "passed", id="at-the-limit"),
+        pytest.param(500, 26, "failed", id="above"),
+        pytest.param(49, 49, "inconclusive", id="too-few"),
+    ],
+)
+def test_answers_that_differ(copies: int, different: int, state: str) -> None:
+    answered = Tally(candidate=side(copies), live=side(copies), different=different)
+    assert judge_step(SHADOW, BY_TIME, answered, 600).state == state
+    unjudged = SHADOW.model_copy(update={"max_different_percent": None})
+    assert judge_step(unjudged, BY_TIME, answered, 600).state != "failed"
+
+
 def test_steps_and_tallies_are_described() -> None:
     assert describe_step(ROLLOUT, 0) == "step 1 of 2, 5 % for 10 min"
     assert describe_step(ROLLOUT, 1) == "step 2 of 2, 50 % for 100 queries"
-    assert describe_tally(tally(side(3, 1))) == "3 queries, 1 failed, p95 4.44 ms (live 4.44 ms)"
-    assert describe_tally(Tally()) == "0 queries, 0 failed"
+    assert (
+        describe_tally(tally(side(3, 1)), ROLLOUT)
+        == "3 queries, 1 failed, p95 4.44 ms (live 4.44 ms)"
+    )
+    assert describe_tally(Tally(), ROLLOUT) == "0 queries, 0 failed"
+    copies = Tally(candidate=side(10), different=4, dropped=2)
+    assert describe_tally(copies, SHADOW).startswith(
+        "10 queries, 0 failed, 4 answered otherwise, 2 copies dropped"
+    )
 
 
 @given(st.floats(0.1, 100), st.integers(1, 2000))

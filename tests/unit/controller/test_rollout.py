@@ -233,6 +233,16 @@ def test_a_rolled_back_candidate_loses_its_share_at_once() -> None:
     ]
 
 
+def test_a_shadow_gets_copies_until_it_takes_its_place() -> None:
+    shadow = CANARY.model_copy(update={"strategy": "shadow"})
+    tried = replace(FIRST, state="shadow", rollout=shadow, step_since=START)
+    copies = replace(SPLIT_1, mode="copy")
+    assert plan([wish(WANT_NEW)], {NAME: seen(tried, OLD)}, START) == [set_split(copies)]
+    promoted = replace(tried, state="starting")
+    actions = plan([wish(WANT_NEW)], {NAME: seen(promoted, OLD, split=copies)}, START)
+    assert actions == [set_split(None), Deploy(deployment=NAME, release_id="r-new")]
+
+
 def test_going_back_is_not_tried_out_first() -> None:
     """The one that is live is what is wrong."""
     undone = replace(OLD, rollback=Rollback(actor="ann", reason="wrong"))
