@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 
 from controller.loop import Controller, run
+from controller.notify import start_notifiers, webhooks_of
 from controller.releases import Releases
 from controller.server import serving
 from controller.watchdog import Watchdog
@@ -33,6 +34,9 @@ def main() -> int:
     try:
         connection = connect(Settings.read())
         log.info("controller started", extra={"controller": controller_id})
+        settings = connection.settings
+        webhooks = list(webhooks_of(settings.webhooks, settings.notify_on))
+        start_notifiers(connection.registry, webhooks, settings.home / "run", stop)
         with serving(connection):
             run(
                 connection.registry,

@@ -17,6 +17,7 @@ from envelope.errors import ConfigError
 
 # Some twenty that share most of their files, or three with the CUDA build of torch.
 ENVIRONMENTS_MAX_BYTES = 20_000_000_000
+NOTIFY_ON = ("live", "failed", "held", "rejected", "rolled_back")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,7 @@ class Settings:
     haproxy_stats_port, haproxy_metrics_port: HAProxy's own two.
     api_port: TCP port of the registry's pages, which the controller serves.
     actor: who is written into the history of every change.
+    webhooks: where the controller tells what became of releases. notify_on: of which states.
     """
 
     home: Path
@@ -49,6 +51,8 @@ class Settings:
     haproxy_metrics_port: int = 9101
     api_port: int = 8080
     actor: str = "unknown"
+    webhooks: tuple[str, ...] = ()
+    notify_on: tuple[str, ...] = NOTIFY_ON
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -76,10 +80,15 @@ class Settings:
             haproxy_metrics_port=_port(env, "ENVELOPE_HAPROXY_METRICS_PORT", 9101),
             api_port=_port(env, "ENVELOPE_API_PORT", 8080),
             actor=env.get("ENVELOPE_ACTOR") or _user_at_host(),
+            webhooks=tuple((env.get("ENVELOPE_WEBHOOKS") or "").split()),
+            notify_on=tuple((env.get("ENVELOPE_NOTIFY_ON") or "").split()) or NOTIFY_ON,
         )
 
     def environ(self) -> dict[str, str]:
-        """Return the variables that make another process read these settings, RAY_ADDRESS apart."""
+        """Return the variables that make another process read these settings.
+
+        RAY_ADDRESS apart, and what only the controller needs: webhooks may hold secrets.
+        """
         return {
             "ENVELOPE_HOME": str(self.home),
             "ENVELOPE_REGISTRY": self.registry_url,
