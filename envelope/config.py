@@ -257,13 +257,14 @@ def read_desired_state(path: str | Path) -> DesiredState:
     try:
         state = DesiredState.model_validate(raw or {}, strict=False)
     except ValidationError as exc:
-        raise ConfigError(f"{path}:\n" + "\n".join(_describe(exc))) from exc
+        raise ConfigError(f"{path}:\n" + "\n".join(describe_faults(exc))) from exc
     for name in state.deployments:
         check_deployment_name(name)
     return state
 
 
-def _describe(error: ValidationError) -> Iterable[str]:
+def describe_faults(error: ValidationError) -> Iterable[str]:
+    """A line for each fault, with its path."""
     for fault in error.errors(include_url=False, include_input=False):
         where = ".".join(str(part) for part in fault["loc"]) or "the file"
         if fault["type"] == "extra_forbidden":

@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass
 
 from envelope.registry import Registry, open_registry
-from envelope.settings import Settings
+from envelope.settings import Settings, is_server
 from envelope.store import Store
 
 
@@ -32,13 +32,23 @@ def connect(settings: Settings | None = None) -> Connection:
     settings = settings or Settings.read()
     with _lock:
         if settings not in _open:
-            _open[settings] = Connection(
-                settings=settings,
-                store=Store(settings.store_url),
-                registry=open_registry(settings.registry_url),
-                actor=settings.actor,
-            )
+            _open[settings] = _connect(settings)
         return _open[settings]
+
+
+def _connect(settings: Settings) -> Connection:
+    if not is_server(settings.registry_url):
+        registry, store = open_registry(settings.registry_url), Store(settings.store_url)
+    else:
+        from envelope.remote.client import Client
+        from envelope.remote.folder import RemoteFolder
+        from envelope.remote.registry import RemoteRegistry
+
+        client = Client(settings.registry_url, token=settings.token)
+        registry = RemoteRegistry(client)
+        is_shared = settings.store_url == settings.registry_url
+        store = Store(RemoteFolder(client) if is_shared else settings.store_url)
+    return Connection(settings=settings, store=store, registry=registry, actor=settings.actor)
 
 
 def disconnect() -> None:

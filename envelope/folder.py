@@ -11,10 +11,10 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, Protocol, cast
 
 import fsspec
 
@@ -24,6 +24,48 @@ IN_MEMORY_BYTES = 32 << 20  # a larger file is read in chunks
 # s3fs tries five times what botocore tries five times: a store that takes connections and never
 # answers then fails after 417 s, with this after 150 s.
 S3_TRIES = 2
+
+
+class StoreFolder(Protocol):
+    """What a store asks of where its files lie. Files appear whole or not at all.
+
+    FileNotFoundError passes from reading; everything else that fails is a StorageError.
+    """
+
+    url: str
+    is_local: bool
+
+    def read(self, path: str) -> bytes:
+        """Return a whole file."""
+
+    def open(self, path: str) -> BinaryIO:
+        """Open a file for reading."""
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write a whole file, in place of the one that is there."""
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Write a whole file unless there is one. Return False, and write nothing, if there is."""
+
+    def spool(self) -> AbstractContextManager[IO[bytes]]:
+        """Give a file to write to, for `publish`. It is gone afterwards if it was not published."""
+
+    def publish(self, file: IO[bytes], path: str) -> None:
+        """Make a spooled file appear at `path`, whole."""
+
+    def size(self, path: str) -> int | None:
+        """Return a file's size in bytes, None if there is no such file."""
+
+    def modified_at(self, path: str) -> datetime:
+        """Return when a file was last written, UTC."""
+
+    def names(self, path: str = "") -> list[str]:
+        """List what lies directly below `path`, sorted; [] if there is no such folder."""
+
+    def failing(
+        self, doing: str, path: str, *, missing_passes: bool = False
+    ) -> AbstractContextManager[None]:
+        """Turn what the block raises into a StorageError that says what was done to `path`."""
 
 
 class Folder:
@@ -227,20 +269,30 @@ class Folder:
                 os.replace(file.name, self._at(path))
         return True
 
-    @contextmanager
-    def failing(self, doing: str, path: str, *, missing_passes: bool = False) -> Iterator[None]:
+    def failing(
+        self, doing: str, path: str, *, missing_passes: bool = False
+    ) -> AbstractContextManager[None]:
         """Turn what the block raises into a StorageError that says what was done to `path`."""
-        try:
-            yield
-        except EnvelopeError:
+        return failing(self.url, doing, path, missing_passes=missing_passes)
+
+
+@contextmanager
+def failing(url: str, doing: str, path: str, *, missing_passes: bool = False) -> Iterator[None]:
+    """Turn what the block raises into a StorageError that says what was done where.
+
+    missing_passes: FileNotFoundError is left as it is.
+    """
+    try:
+        yield
+    except EnvelopeError:
+        raise
+    except Exception as exc:  # filesystems raise what their client libraries raise
+        if missing_passes and isinstance(exc, FileNotFoundError):
             raise
-        except Exception as exc:  # filesystems raise what their client libraries raise
-            if missing_passes and isinstance(exc, FileNotFoundError):
-                raise
-            raise StorageError(
-                f"{doing} {path or 'the folder'} in {self.url} failed: "
-                f"{str(exc) or type(exc).__name__}; {_remedy(exc)}"
-            ) from exc
+        raise StorageError(
+            f"{doing} {path or 'the folder'} in {url} failed: "
+            f"{str(exc) or type(exc).__name__}; {_remedy(exc)}"
+        ) from exc
 
 
 def _remedy(error: Exception) -> str:

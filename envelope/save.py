@@ -106,7 +106,7 @@ def save_model(
         sensitive=check_sensitive(sensitive, api_input, api_output),
     )
     connection = connect()
-    connection.registry.check_may_tag(tags, actor=connection.actor)
+    connection.registry.check_may_tag(list(tags), actor=connection.actor)
     with ThreadPoolExecutor(1) as pool:
         context = pool.submit(capture_context)  # waits for git meanwhile
         trial = try_function(target, example)

@@ -10,7 +10,7 @@ import getpass
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from envelope.errors import ConfigError
@@ -25,8 +25,9 @@ class Settings:
     """Where things are, and who is asking.
 
     home: the embedded registry, the local store, logs and process records lie below it.
-    registry_url: SQLAlchemy URL of the registry.
-    store_url: fsspec URL of the store.
+    registry_url: SQLAlchemy URL of the registry, or the address of a registry server.
+    store_url: fsspec URL of the store, or the address of a registry server.
+    token: of the registry server; it is left out where settings are shown.
     environments_dir: virtual environments that nodes build, kept across restarts.
     environments_max_bytes: on disk; beyond it those that nobody uses go, least recently used first.
     ray_address: the cluster to use instead of the one that `envelope up` starts.
@@ -53,6 +54,7 @@ class Settings:
     actor: str = "unknown"
     webhooks: tuple[str, ...] = ()
     notify_on: tuple[str, ...] = NOTIFY_ON
+    token: str | None = field(default=None, repr=False)
 
     @classmethod
     def read(cls, environ: Mapping[str, str] | None = None) -> Settings:
@@ -62,10 +64,13 @@ class Settings:
         """
         env = os.environ if environ is None else environ
         home = Path(env.get("ENVELOPE_HOME") or "~/.envelope").expanduser().absolute()
+        registry_url = env.get("ENVELOPE_REGISTRY") or f"sqlite:///{home / 'registry.db'}"
+        near = registry_url if is_server(registry_url) else f"file://{home / 'store'}"
         return cls(
             home=home,
-            registry_url=env.get("ENVELOPE_REGISTRY") or f"sqlite:///{home / 'registry.db'}",
-            store_url=env.get("ENVELOPE_STORE") or f"file://{home / 'store'}",
+            registry_url=registry_url,
+            store_url=env.get("ENVELOPE_STORE") or near,
+            token=env.get("ENVELOPE_TOKEN") or None,
             environments_dir=Path(
                 env.get("ENVELOPE_ENVIRONMENTS") or home / "environments"
             ).expanduser(),
@@ -103,6 +108,11 @@ class Settings:
             "ENVELOPE_API_PORT": str(self.api_port),
             "ENVELOPE_ACTOR": self.actor,
         }
+
+
+def is_server(url: str) -> bool:
+    """Whether a registry's or a store's URL is the address of a registry server."""
+    return url.startswith(("http://", "https://"))
 
 
 def _port(env: Mapping[str, str], name: str, default: int) -> int:

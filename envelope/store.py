@@ -22,7 +22,7 @@ from typing import IO, Any, BinaryIO, cast
 import zstandard
 
 from envelope.errors import EnvelopeError, IntegrityError, ModelNotFound, StorageError
-from envelope.folder import IN_MEMORY_BYTES, Folder
+from envelope.folder import IN_MEMORY_BYTES, Folder, StoreFolder
 from envelope.manifest import (
     Blob,
     Function,
@@ -45,7 +45,7 @@ _PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)
 class BlobWriter(io.RawIOBase):
     """A file to write a blob to, hashed and compressed as it comes. `blob` is set on leaving."""
 
-    def __init__(self, folder: Folder, file: IO[bytes]) -> None:
+    def __init__(self, folder: StoreFolder, file: IO[bytes]) -> None:
         self._folder = folder
         self._file = file
         self._hash = hashlib.sha256()
@@ -90,11 +90,59 @@ class BlobWriter(io.RawIOBase):
         self._blob = blob
 
 
-class Store:
-    """The bytes of all envelopes below one URL. Needs no database."""
+class PackedWriter(io.RawIOBase):
+    """A file to write a blob to as another store holds it; unpacked and hashed as it comes."""
 
-    def __init__(self, url: str) -> None:
-        self.folder = Folder(url)
+    def __init__(self, folder: StoreFolder, file: IO[bytes], path: str) -> None:
+        self._folder = folder
+        self._file = file
+        self._path = path
+        self._hash = hashlib.sha256()
+        # Its parts are small, however far a few bytes of it unpack.
+        self._unpacker = zstandard.ZstdDecompressor().stream_writer(
+            cast(IO[bytes], _Hashing(self._hash))
+        )
+
+    @property
+    def sha256(self) -> str:
+        """The hash of what was written until now, unpacked."""
+        return self._hash.hexdigest()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        with self._folder.failing("writing", self._path):
+            try:
+                self._unpacker.write(data)
+            except zstandard.ZstdError as exc:
+                raise IntegrityError(
+                    f"the bytes that came for {self._path} are no zstd frame ({exc}); send what "
+                    "the store holds"
+                ) from exc
+            return self._file.write(data)
+
+
+class _Hashing(io.RawIOBase):
+    def __init__(self, hasher: Any) -> None:
+        self._hasher = hasher
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._hasher.update(data)
+        return len(data)
+
+
+class Store:
+    """The bytes of all envelopes below one URL. Needs no database.
+
+    place: an fsspec URL, the address of a registry server (with ENVELOPE_TOKEN), or a folder.
+    """
+
+    def __init__(self, place: str | StoreFolder) -> None:
+        self.folder = _folder_at(place) if isinstance(place, str) else place
         self.url = self.folder.url
 
     def __repr__(self) -> str:
@@ -116,6 +164,23 @@ class Store:
             yield writer
             writer.publish()
 
+    @contextmanager
+    def write_packed(self, sha256: str) -> Iterator[PackedWriter]:
+        """Give a file to write a blob to that is compressed already. It appears on leaving.
+
+        Raises IntegrityError, and keeps nothing, when it is not what its name says.
+        """
+        path = blob_path(sha256)
+        with self.folder.spool() as file:
+            writer = PackedWriter(self.folder, file, path)
+            yield writer
+            if writer.sha256 != sha256:
+                raise IntegrityError(
+                    f"the bytes that came for the blob {sha256} are another: their SHA-256 is "
+                    f"{writer.sha256}; send them again"
+                )
+            self.folder.publish(file, path)
+
     def get_blob(self, blob: Blob | str) -> bytes:
         """Return a blob's bytes. Raises IntegrityError if they are missing or changed."""
         with self.open_blob(blob) as file:
@@ -129,7 +194,7 @@ class Store:
         sha256 = blob if isinstance(blob, str) else blob.sha256
         plain = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES)  # noqa: SIM115 - given away
         try:
-            with self._packed(sha256) as (file, where):
+            with self.open_packed(sha256) as (file, where):
                 _unpack(file, plain, sha256=sha256, where=where)
         except BaseException:
             plain.close()
@@ -142,12 +207,12 @@ class Store:
 
         Raises IntegrityError if they are missing or changed, StorageError if they cannot be read.
         """
-        with self._packed(blob.sha256) as (file, where):
+        with self.open_packed(blob.sha256) as (file, where):
             return _unpack_into_buffer(file, blob, where=where)
 
     @contextmanager
-    def _packed(self, sha256: str) -> Iterator[tuple[BinaryIO, str]]:
-        """Open a blob as it lies there, with the words for where that is."""
+    def open_packed(self, sha256: str) -> Iterator[tuple[BinaryIO, str]]:
+        """Open a blob as it lies there, compressed, with the words for where that is."""
         path = blob_path(sha256)
         where = f"{self.url}/{path}"
         try:
@@ -222,14 +287,24 @@ class Store:
 
     def put_document(self, path: str, data: bytes) -> None:
         """Write a small named file, for example `environments/<key>.json`."""
-        self.folder.write(_document_path(path), data)
+        self.folder.write(document_path(path), data)
 
     def get_document(self, path: str) -> bytes:
         """Read a small named file. Raises ModelNotFound if there is none, StorageError."""
         try:
-            return self.folder.read(_document_path(path))
+            return self.folder.read(document_path(path))
         except FileNotFoundError as exc:
             raise ModelNotFound(f"{self.url} holds no {path}; check ENVELOPE_STORE") from exc
+
+
+def _folder_at(url: str) -> StoreFolder:
+    if not url.startswith(("http://", "https://")):
+        return Folder(url)
+    from envelope.remote.client import Client
+    from envelope.remote.folder import RemoteFolder
+    from envelope.settings import Settings
+
+    return RemoteFolder(Client(url, token=Settings.read().token))
 
 
 def _unpack(packed: BinaryIO, plain: IO[bytes], *, sha256: str, where: str) -> None:
@@ -296,7 +371,8 @@ def function_path(envelope_id: str, name: str) -> str:
     return f"envelopes/{_checked_id(envelope_id)}/functions/{name}.json"
 
 
-def _document_path(path: str) -> str:
+def document_path(path: str) -> str:
+    """Return where a document lies below the store."""
     if not _PATH.fullmatch(path):
         raise StorageError(f"{path!r} cannot be the name of a document")
     return path

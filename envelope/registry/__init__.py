@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,14 +23,15 @@ from envelope.registry.changes import Change
 from envelope.registry.delivery import BatchJobRow, DeploymentRow, RuleRow
 from envelope.registry.delivery_registry import DeliveryRegistry
 from envelope.registry.engine import BUSY_TIMEOUT_S, Clock, Database, open_database
-from envelope.registry.envelopes import EnvelopeRow
+from envelope.registry.envelopes import EnvelopePage, EnvelopeRow
 from envelope.registry.exclusions import Exclusion, Pause
 from envelope.registry.history import History
-from envelope.registry.metrics import MetricPoint, check_time
+from envelope.registry.metrics import MetricPage, MetricPoint, check_time
 from envelope.registry.proofs import Proof, Report
 from envelope.registry.protected_tags import refuse_protected
 from envelope.registry.query import EnvelopeFacts, parse, query_from_tags
 from envelope.registry.releases import ReleaseEvent, ReleaseRow, StaleRelease
+from envelope.registry.search import read_cursor
 from envelope.registry.tags import TagChange
 
 __all__ = [
@@ -38,9 +39,11 @@ __all__ = [
     "Change",
     "DeploymentRow",
     "EnvelopeFacts",
+    "EnvelopePage",
     "EnvelopeRow",
     "Exclusion",
     "History",
+    "MetricPage",
     "MetricPoint",
     "Pause",
     "Proof",
@@ -56,6 +59,8 @@ __all__ = [
     "query_from_tags",
     "upgrade",
 ]
+
+MAX_PAGE = 1000  # envelopes at once; a page of them is some 500 kB of JSON
 
 
 def open_registry(
@@ -141,6 +146,27 @@ class Registry(DeliveryRegistry):
             raise ConfigError(f"limit is {limit}; use a number from 0, or None for all")
         return envelopes.find(self.database, parse(query), as_of=as_of, limit=limit)
 
+    def find_page(
+        self,
+        query: str = "",
+        *,
+        as_of: datetime | None = None,
+        cursor: str | None = None,
+        limit: int = 100,
+    ) -> EnvelopePage:
+        """One page of what `find` finds. cursor: `next_cursor` of the page before; None: the first.
+
+        limit: 1 to MAX_PAGE envelopes. Raises QueryError, ConfigError.
+        """
+        if as_of is not None:
+            as_of = check_time(as_of, "as_of").astimezone(UTC)
+        if not 1 <= limit <= MAX_PAGE:
+            raise ConfigError(f"limit is {limit}; use a number from 1 to {MAX_PAGE}")
+        after = read_cursor(cursor)
+        return envelopes.find_page(
+            self.database, parse(query), as_of=as_of, after=after, limit=limit
+        )
+
     def facts(self, envelope_id: str) -> EnvelopeFacts:
         """All that a query may ask about one envelope. Raises ModelNotFound."""
         with self.database.reading() as connection:
@@ -190,7 +216,7 @@ class Registry(DeliveryRegistry):
                 writer, envelope_id, changed, registered_at=created_at, at=writer.now()
             )
 
-    def check_may_tag(self, keys: Iterable[str], *, actor: str) -> None:
+    def check_may_tag(self, keys: Sequence[str], *, actor: str) -> None:
         """Raise ConfigError for a tag that is protected and not for this actor to set."""
         with self.database.reading() as connection:
             refuse_protected(connection, actor, keys)
@@ -221,6 +247,12 @@ class Registry(DeliveryRegistry):
     ) -> Iterator[MetricPoint]:
         """The points of every matching envelope, newest envelope first, read in pages."""
         return metrics.find_points(self.database, parse(query), names)
+
+    def metric_page(
+        self, query: str = "", names: Sequence[str] | None = None, *, cursor: str | None = None
+    ) -> MetricPage:
+        """One page of `metric_points`: those of the next 200 envelopes. See `find_page`."""
+        return metrics.find_page(self.database, parse(query), names, after=read_cursor(cursor))
 
     def add_proof(
         self,

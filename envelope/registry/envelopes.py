@@ -201,13 +201,46 @@ def read_one(database: Database, envelope_id: str) -> EnvelopeRow:
     return found[0]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnvelopePage:
+    """Some of the envelopes that were asked for. next_cursor: asks for those after them, if any."""
+
+    items: list[EnvelopeRow]
+    next_cursor: str | None
+
+
+def find_page(
+    database: Database,
+    query: Query,
+    *,
+    as_of: datetime | None,
+    after: Position | None,
+    limit: int,
+) -> EnvelopePage:
+    """Matching envelopes after a position, newest first, at most `limit` of them."""
+    items = list(find(database, query, as_of=as_of, limit=limit + 1, after=after, size=limit + 1))
+    if len(items) <= limit:
+        return EnvelopePage(items=items, next_cursor=None)
+    last = items[limit - 1]
+    after = Position(created_at=last.created_at, id=last.id)
+    return EnvelopePage(items=items[:limit], next_cursor=after.cursor())
+
+
 def find(
-    database: Database, query: Query, *, as_of: datetime | None, limit: int | None
+    database: Database,
+    query: Query,
+    *,
+    as_of: datetime | None,
+    limit: int | None,
+    after: Position | None = None,
+    size: int = FIRST_PAGE,
 ) -> Iterator[EnvelopeRow]:
-    """Matching envelopes, newest first, read in pages as the iterator is used."""
+    """Matching envelopes after a position, newest first, read in pages as the iterator is used.
+
+    size: of the first page.
+    """
     search: Search | None = None
-    after: Position | None = None
-    left, size = limit, FIRST_PAGE
+    left = limit
     while left is None or left > 0:
         wanted = size if left is None else min(size, left)
         with database.reading() as connection:

@@ -103,6 +103,28 @@ def read_points(database: Database, envelope_id: str) -> list[MetricPoint]:
         return [_point(row) for row in connection.execute(mine.order_by(*order))]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricPage:
+    """The points of some envelopes. next_cursor: asks for those of the next ones, if any."""
+
+    items: list[MetricPoint]
+    next_cursor: str | None
+
+
+def find_page(
+    database: Database, query: Query, names: Sequence[str] | None, *, after: Position | None
+) -> MetricPage:
+    """The points of the next PAGE matching envelopes after a position."""
+    with database.reading() as connection:
+        search = begin(connection, query, as_of=None)
+        found = connection.execute(search.page(after, PAGE)).all()
+        rows = connection.execute(_points_of([row.id for row in found], names)).all()
+    cursor = None
+    if len(found) == PAGE:
+        cursor = Position(created_at=found[-1].created_at, id=found[-1].id).cursor()
+    return MetricPage(items=[_point(row) for row in rows], next_cursor=cursor)
+
+
 def find_points(
     database: Database, query: Query, names: Sequence[str] | None
 ) -> Iterator[MetricPoint]:

@@ -13,6 +13,8 @@ and PostgreSQL's do not know that tags go together.
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,6 +32,7 @@ from sqlalchemy import (
     union_all,
 )
 
+from envelope.errors import ConfigError
 from envelope.registry.query.memory import COMPARE
 from envelope.registry.query.sql import condition_of, fact_holds
 from envelope.registry.query.tree import And, Compare, In, Leaf, Node, Or, Query
@@ -41,6 +44,7 @@ from envelope.registry.tables import (
     metrics_latest,
     tags,
 )
+from envelope.registry.text import fault_of
 
 PROBE = 200  # index entries; reading them takes 0.1 ms
 FEW = 300  # envelopes; reading, checking and sorting them takes 3 ms
@@ -52,6 +56,29 @@ class Position:
 
     created_at: datetime
     id: str
+
+    def cursor(self) -> str:
+        """Write it as callers hand it back: a text that says nothing to them."""
+        return base64.urlsafe_b64encode(
+            f"{self.created_at.isoformat()} {self.id}".encode()
+        ).decode()
+
+
+def read_cursor(cursor: str | None) -> Position | None:
+    """Read what `Position.cursor` wrote. Raises ConfigError for any other text."""
+    if cursor is None:
+        return None
+    try:
+        at, _, envelope_id = base64.urlsafe_b64decode(cursor.encode()).decode().partition(" ")
+        position = Position(created_at=datetime.fromisoformat(at), id=envelope_id)
+        if position.created_at.tzinfo is None or fault_of(envelope_id):
+            raise ValueError
+    except (ValueError, binascii.Error) as exc:
+        raise ConfigError(
+            f"{cursor!r} is no cursor of this registry; give `next_cursor` of the page before, or "
+            "none to begin again"
+        ) from exc
+    return position
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,11 @@
-"""Databases: a test that asks for `registry` runs on SQLite and on PostgreSQL."""
+"""Databases: a test that asks for `registry` runs on SQLite and on PostgreSQL.
+
+One that asks for `place` also runs through a registry server.
+"""
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +13,7 @@ import pytest
 
 from envelope.registry import Registry, open_registry
 from tests.integration.databases import PostgresServer, postgres
+from tests.registry_server import RegistryServer, registry_server
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +56,26 @@ def registry(registry_url: str) -> Iterator[Registry]:
     registry = open_registry(registry_url)
     yield registry
     registry.close()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryServer]:
+    """One registry server for the whole run; it starts when the first test asks for it."""
+    with registry_server(tmp_path_factory.mktemp("server")) as running:
+        yield running
+
+
+@pytest.fixture
+def server_url(server: RegistryServer) -> str:
+    """The address of a registry server with an empty registry."""
+    return server.url(f"r{uuid.uuid4().hex[:12]}")
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "server"])
+def place(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where the SDK keeps envelopes: each kind of registry in turn."""
+    kind: str = request.param
+    if kind != "sqlite":
+        name = {"postgresql": "postgres_url", "server": "server_url"}[kind]
+        monkeypatch.setenv("ENVELOPE_REGISTRY", request.getfixturevalue(name))
+    return kind

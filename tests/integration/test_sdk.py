@@ -1,22 +1,21 @@
+"""What the SDK does, on each kind of registry: SQLite, PostgreSQL, a registry server."""
+
 from __future__ import annotations
 
 import itertools
 import threading
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import envelope as me
-from envelope.catalog import split_conjunction
-from envelope.connection import Connection, connect, disconnect
+from envelope.connection import Connection, connect
 from envelope.delivery import NoControllerWarning
 from envelope.errors import ClusterError, ConfigError, EnvelopeError, ModelNotFound, QueryError
 
-pytestmark = pytest.mark.usefixtures("by_value")
+pytestmark = pytest.mark.usefixtures("by_value", "place")
 
 
 def double(x: float) -> float:
@@ -83,22 +82,6 @@ def test_no_match_says_how_many_match_each_condition() -> None:
 def test_an_empty_registry_says_so() -> None:
     with pytest.raises(ModelNotFound, match="there is no envelope in this registry"):
         me.latest()
-
-
-@pytest.mark.parametrize(
-    ("query", "parts"),
-    [
-        pytest.param("a = 1", ["a = 1"], id="one"),
-        pytest.param("a = 1 AND b = 2 and c = 3", ["a = 1", "b = 2", "c = 3"], id="three"),
-        pytest.param("a = ' and ' and b = 2", ["a = ' and '", "b = 2"], id="and-in-a-string"),
-        pytest.param("a = 1 and b = 2 or c = 3", ["a = 1 and b = 2 or c = 3"], id="or"),
-        pytest.param("(a = 1 or b = 2) and c = 3", ["(a = 1 or b = 2)", "c = 3"], id="nested"),
-        pytest.param('tags."x and y" = 1 and b = 2', ['tags."x and y" = 1', "b = 2"], id="quoted"),
-        pytest.param("tags.and-more = 1", ["tags.and-more = 1"], id="and-in-a-key"),
-    ],
-)
-def test_conditions_are_split_at_the_outermost_and(query: str, parts: list[str]) -> None:
-    assert split_conjunction(query) == parts
 
 
 def test_the_newest_of_then() -> None:
@@ -298,51 +281,6 @@ def test_an_unknown_envelope_is_not_deployed() -> None:
     with pytest.raises(ModelNotFound):
         me.deploy("01JD0000000000000000000000", to="ltv")
     assert connect().registry.deployments() == []
-
-
-# Where it all goes
-
-
-def test_the_embedded_default_needs_nothing_to_be_started(home: Path) -> None:
-    envelope = save()
-    assert (home / "registry.db").is_file()
-    assert (home / "store" / "envelopes" / envelope.id / "manifest.json").is_file()
-
-
-def test_connections_are_opened_once_per_settings(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    first = connect()
-    assert connect() is first
-    monkeypatch.setenv("ENVELOPE_HOME", str(tmp_path / "other"))
-    assert connect() is not first
-    disconnect()
-    monkeypatch.undo()
-
-
-def test_a_model_can_be_saved_to_s3(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ENVELOPE_STORE", s3)
-    frame = pd.DataFrame({"a": np.arange(20.0)})
-    envelope = me.save_model(
-        name="m",
-        query_function=lambda features: features["a"] * 2,
-        api_input=frame,
-    )
-    assert envelope.query(frame).tolist() == (frame["a"] * 2).tolist()
-    assert list(connect().store.envelope_ids()) == [envelope.id]
-
-
-def test_a_team_registry_on_postgresql(
-    postgres_url: str, monkeypatch: pytest.MonkeyPatch, home: Path
-) -> None:
-    monkeypatch.setenv("ENVELOPE_REGISTRY", postgres_url)
-    envelope = save(region="US")
-    envelope.log_metrics(auc=0.9)
-    envelope.add_query_function(lambda x: x + 1, "more", api_input=1)
-    assert me.latest("metrics.auc > 0.8", region="US") == envelope
-    assert me.get(envelope.id[:20]).query(2, function="more") == 3
-    assert me.metrics_frame(region="US")["auc"].tolist() == [0.9]
-    assert not (home / "registry.db").exists()
 
 
 @pytest.mark.parametrize("moment", [datetime(2026, 1, 1)], ids=["naive"])
