@@ -13,6 +13,7 @@ import select
 import ssl
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,13 +63,12 @@ class Client:
         self._lock = threading.Lock()
         self._kept: list[_Kept] = []
         self._pid = os.getpid()
+        weakref.finalize(self, _close_all, self._kept)
 
     def close(self) -> None:
         """Close every connection that is not in use."""
         with self._lock:
-            for kept in self._kept:
-                kept.connection.close()
-            self._kept.clear()
+            _close_all(self._kept)
 
     def ask(
         self,
@@ -140,7 +140,8 @@ class Client:
     def _take(self) -> tuple[http.client.HTTPConnection, bool]:
         with self._lock:
             if self._pid != os.getpid():  # after a fork they belong to the parent
-                self._kept, self._pid = [], os.getpid()
+                self._kept.clear()
+                self._pid = os.getpid()
             while self._kept:
                 kept = self._kept.pop()
                 if time.monotonic() - kept.used_at < KEPT_S and _is_quiet(kept.connection):
@@ -213,6 +214,12 @@ def segment(text: object) -> str:
 def actor_headers(actor: str) -> dict[str, str]:
     """The header that says who is asking, where the server does not know better."""
     return {ACTOR_HEADER: quote(actor, safe="@. ", errors="surrogatepass")}
+
+
+def _close_all(kept: list[_Kept]) -> None:
+    for each in kept:
+        each.connection.close()
+    kept.clear()
 
 
 def _exchange(

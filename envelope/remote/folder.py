@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import UTC, datetime
+from email.message import Message
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import IO, BinaryIO, cast
@@ -123,13 +124,13 @@ class RemoteFolder:
         )
         return found
 
-    def _head(self, path: str) -> dict[str, str]:
+    def _head(self, path: str) -> Message:
         with (
             _missing_passes(path),
             self._client.open("HEAD", resource_of(path), headers={"Accept-Encoding": ""}) as answer,
         ):
             answer.read()
-            return dict(answer.headers)
+            return answer.headers
 
 
 def resource_of(path: str) -> str:

@@ -78,15 +78,15 @@ def written(history: History) -> bytes:
     return msgspec.json.encode(history)
 
 
-@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("registry", [None, "postgres_url", "server_url"])
 def test_an_envelope_moves_with_its_history(
-    database: str, tmp_path: Path, move: Callable[..., None], request: pytest.FixtureRequest
+    registry: str | None, tmp_path: Path, move: Callable[..., None], request: pytest.FixtureRequest
 ) -> None:
     envelope = with_a_history()
     before = connect().registry.history(envelope.id)
     file = tmp_path / "m.envelope"
     assert run("export", envelope.id[:20].lower(), "--to", file).stdout.strip() == str(file)
-    move(registry=request.getfixturevalue("postgres_url") if database == "postgresql" else None)
+    move(registry=registry and request.getfixturevalue(registry))
     assert list(me.find()) == []
 
     assert run("import", file).stdout.split()[0] == envelope.id

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from envelope.cli import main
 from envelope.connection import disconnect
 from tests.delivery_world import World
 from tests.fakes import Behaviour
+from tests.registry_server import RegistryServer
 
 YAML = """
 deployments:
@@ -23,13 +25,23 @@ rules:
 Run = Callable[..., tuple[int, str]]
 
 
-@pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+@pytest.fixture(params=["embedded", "server"])
+def world(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[World]:
+    """The commands reach the registry itself, or through a server; the controller has it."""
     monkeypatch.setenv("ENVELOPE_HOME", str(tmp_path))
     monkeypatch.setenv("ENVELOPE_ACTOR", "ann")
     for name in ("ENVELOPE_REGISTRY", "ENVELOPE_STORE", "ENVELOPE_SERVE_PORT"):
         monkeypatch.delenv(name, raising=False)
-    world = World.open(tmp_path / "registry.db")
+    database = tmp_path / "registry.db"
+    if request.param == "server":
+        server: RegistryServer = request.getfixturevalue("server")
+        name = uuid.uuid4().hex
+        database = server.folder / name / "registry.db"
+        database.parent.mkdir()
+        monkeypatch.setenv("ENVELOPE_REGISTRY", server.url(name))
+    world = World.open(database)
     yield world
     disconnect()
     world.registry.close()
