@@ -1,4 +1,4 @@
-"""The HTTP server inside the controller's process: the registry's pages, on this machine only."""
+"""The HTTP server in the controller's process: the registry's API and pages, on this machine."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from contextlib import contextmanager
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.routing import Mount
 
+from controller.api.app import build_api
+from controller.guard import Guard
 from controller.web.app import build_pages
 from envelope.connection import Connection
 
@@ -23,7 +26,13 @@ log = logging.getLogger("controller")
 
 def build_app(connection: Connection) -> Starlette:
     """Return all that is served under the registry's address."""
-    return Starlette(routes=[Mount("/", app=build_pages(connection))])
+    return Starlette(
+        routes=[
+            Mount("/api/v1", app=build_api(connection)),
+            Mount("/", app=build_pages(connection)),
+        ],
+        middleware=[Middleware(Guard)],
+    )
 
 
 @contextmanager
@@ -37,6 +46,7 @@ def serving(connection: Connection) -> Iterator[int | None]:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((HOST, port))
+        listener.listen()  # who connects before the thread is ready waits
     except OSError as exc:
         listener.close()
         log.error(

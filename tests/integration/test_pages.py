@@ -11,8 +11,9 @@ import httpx
 import pytest
 
 from controller.server import serving
-from envelope.connection import disconnect
+from envelope.connection import connect, disconnect
 from envelope.registry import Registry
+from envelope.settings import Settings
 from ray_runtime.ports import free_ports
 from tests.pages import DEPLOYMENT, HOSTILE, Filled, fill
 
@@ -205,3 +206,11 @@ def test_the_server_ends_with_the_block(filled: Filled) -> None:
         socket.create_connection(("127.0.0.1", port), timeout=20).close()
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", port), timeout=20)
+
+
+def test_the_api_is_served_beside_the_pages(client: httpx.Client, filled: Filled) -> None:
+    settings = Settings.read({"ENVELOPE_REGISTRY": origin_of(client)})
+    connection = connect(settings)
+    assert [row.id for row in connection.registry.find()] == list(reversed(filled.ids))
+    refused = client.post("/api/v1/envelopes", headers={"origin": "https://elsewhere.example"})
+    assert refused.status_code == 403
