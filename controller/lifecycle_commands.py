@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ PAGES_TIMEOUT_S = 5.0
 TAIL_LINES = 12
 
 if TYPE_CHECKING:
+    from envelope.registry import ReleaseRow
     from ray_runtime.cluster import ClusterStatus
 
 
@@ -107,11 +109,14 @@ def show_status(as_json: bool) -> None:
     settings = Settings.read()
     found = cluster.status(settings)
     seen_s = _last_beat_s(settings)
+    overdue = _overdue(settings)
     if as_json:
-        record = asdict(found) | {"controller_seen_s": seen_s}
+        record = asdict(found) | {"controller_seen_s": seen_s, "overdue": overdue}
         click.echo(json.dumps(record, default=str, indent=2))
     else:
         _print_status(found, seen_s)
+        for name, reason in overdue.items():
+            click.echo(f"overdue     {name}: {reason}")
     sys.exit(0 if found.state in ("running", "remote") and found.controller else 1)
 
 
@@ -154,6 +159,39 @@ def _wait_for_controller(settings: Settings) -> None:
     )
 
 
+def _overdue(settings: Settings) -> dict[str, str]:
+    """Return why each deployment is overdue whose live envelope is older than its max_age."""
+    from datetime import UTC, datetime
+
+    from controller.explain import alarm_of
+    from controller.view import live_row
+    from envelope.connection import connect
+    from envelope.errors import EnvelopeError
+
+    if not _has_registry(settings):
+        return {}
+    try:
+        registry, now = connect(settings).registry, datetime.now(UTC)
+        opened = registry.releases(open_only=True)
+        alarms = {
+            row.name: alarm_of(registry, row, live_row(_of(opened, row.name)), now)
+            for row in registry.deployments()
+        }
+    except EnvelopeError:  # said above: the controller was never seen
+        return {}
+    return {name: reason for name, reason in alarms.items() if reason is not None}
+
+
+def _of(releases: Sequence[ReleaseRow], deployment: str) -> list[ReleaseRow]:
+    return [each for each in releases if each.deployment == deployment]
+
+
+def _has_registry(settings: Settings) -> bool:
+    """Whether there is one to look at: looking creates nothing."""
+    scheme, _, path = settings.registry_url.partition(":///")
+    return scheme != "sqlite" or Path(path).exists()
+
+
 def _last_beat_s(settings: Settings) -> float | None:
     """Return how many seconds ago a controller was last seen; None when never, or unknown."""
     from datetime import UTC, datetime
@@ -161,9 +199,8 @@ def _last_beat_s(settings: Settings) -> float | None:
     from envelope.connection import connect
     from envelope.errors import EnvelopeError
 
-    scheme, _, path = settings.registry_url.partition(":///")
-    if scheme == "sqlite" and not Path(path).exists():
-        return None  # looking creates nothing
+    if not _has_registry(settings):
+        return None
     try:
         beat = connect(settings).registry.last_beat()
     except EnvelopeError:

@@ -364,6 +364,7 @@ def test_an_old_one_is_overdue(serving: World, run: Run, caplog: pytest.LogCaptu
     assert "OVERDUE: what is live was saved" in run("explain", "ltv")[1]  # by the real clock
     assert "OVERDUE: what is live was saved" in run("deployments")[1]
     assert json.loads(run("deployments", "--json")[1])["alarm"]
+    assert "overdue     ltv: what is live was saved" in run("status")[1]
     serving.save(ok="yes")
     serving.settle()
     assert serving.turn() == []
