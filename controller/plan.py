@@ -58,7 +58,7 @@ def _converge(desired: Desired, seen: Observed, now: datetime) -> list[Action]:
     name, wanted = desired.name, desired.wanted
     live = live_of(seen.releases)
     current = _arrived(seen) or _current(seen.releases, wanted)
-    actions = _traffic(name, seen, warm.split(name, live, wanted, seen))
+    actions = _traffic(name, seen, warm.split(name, live, wanted, seen, now))
     beside = rollout.tidy(name, seen.releases, seen) + warm.keep(name, current, live, seen, now)
     is_changing = bool(actions)
     actions += [each for each in beside if isinstance(each, Deploy) or not is_changing]
