@@ -17,6 +17,9 @@ from ray_runtime.traffic import Counter, Quota, Split
 MOST_BYTES = 1024 * 1024  # of a body that is sent on, and of an answer; gRPC refuses 4 MiB
 MARGIN_S = 1.0  # the other side keeps to the same time limit by itself
 PROBE_S = 2.0  # how long the first query after a failure waits for the other side
+PATIENCE_S = 2.0  # at least; then it is answered here. A handle waits where there is no replica
+PATIENCE = 5  # times the p95 seen so far
+KNOWN = 20  # answers before that counts
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +124,7 @@ class Fork:
 
         A handle waits for ever where there is no replica.
         """
-        limit_s = self._timeout_s + MARGIN_S
+        limit_s = self._patience_s()
         self._is_probing = self._is_broken
         try:
             async with asyncio.timeout(PROBE_S if self._is_broken else limit_s):
@@ -135,6 +138,14 @@ class Fork:
             self._is_probing = False
         self._is_broken = False
         return returned
+
+    def _patience_s(self) -> float:
+        """How long the other side may take, before a query is answered here: it may have died."""
+        limit_s, tally = self._timeout_s + MARGIN_S, self.counter.tally()
+        if tally.candidate.count + tally.live.count < KNOWN:
+            return limit_s
+        seen_ms = (side.quantile_ms(0.95) or 0.0 for side in (tally.candidate, tally.live))
+        return min(limit_s, max(PATIENCE_S, PATIENCE * max(seen_ms) / 1000))
 
 
 class Replay:

@@ -122,6 +122,24 @@ def test_while_the_other_side_is_tried_again_nobody_else_waits(
     serving(adding, conversation)
 
 
+def test_a_side_that_went_silent_is_not_waited_for(adding: me.Envelope, monkeypatch: Any) -> None:
+    """A handle waits where the only replica has died; what is known of both sides bounds it."""
+    monkeypatch.setattr(forks, "PATIENCE_S", 0.2)
+
+    async def conversation(client: Client) -> None:
+        way = Way(client.app)
+        fork = fork_of(client, way)
+        asking = forked(client, fork)
+        for _ in range(forks.KNOWN):
+            await asking.post("/v0/query", QUERY)
+        way.hangs = True
+        async with asyncio.timeout(10):
+            assert (await asking.post("/v0/query", QUERY)).json == 3
+        assert fork.counter.tally().candidate.failed == 1
+
+    serving(adding, conversation)
+
+
 def test_long_bodies_and_answers_stay_here(adding: me.Envelope, monkeypatch: Any) -> None:
     monkeypatch.setattr(forks, "MOST_BYTES", 20)
 
