@@ -73,7 +73,12 @@ def explain(name: str, as_json: bool) -> None:
 @click.option("--at", "text", required=True, metavar="TIME", help="A time, or 8h for 8 h ago.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 def who_answered(name: str, text: str, as_json: bool) -> None:
-    """Say which envelope answered at /NAME at a time: two while one took the other's place."""
+    """Say which envelope answered at /NAME at a time: two while one took the other's place.
+
+    A canary, which answered a share of the queries, comes after what was live.
+    """
+    from controller.history import canaries_at
+
     registry = connect().registry
     find(registry, name)
     at = parse_past("--at", text)
@@ -91,6 +96,12 @@ def who_answered(name: str, text: str, as_json: bool) -> None:
         by = f"rule {row.rule} version {row.rule_version}" if row.rule else f"hand ({row.actor})"
         click.echo(f"{row.envelope_id}  live {row.live_at:%Y-%m-%d %H:%M:%S} to {until} UTC")
         click.echo(f"    release {row.id}, by {by}, config version {row.config_version}")
+    for row, step in canaries_at(registry, name, at):
+        if as_json:
+            click.echo(json.dumps(_release_record(row)))
+            continue
+        click.echo(f"{row.envelope_id}  a share, since {step.at:%Y-%m-%d %H:%M:%S} UTC")
+        click.echo(f"    release {row.id}, {step.reason}")
 
 
 @click.command()

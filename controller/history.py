@@ -1,4 +1,4 @@
-"""What a rule would have wanted, had it been there: a query asked of the registry as it was."""
+"""The past, asked of the registry as it was: what a rule would have wanted, what was tried out."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from controller.view import OF_ENVELOPES
-from envelope.registry import Change, Registry
+from envelope.registry import Change, Registry, ReleaseEvent, ReleaseRow
 
 FEED_PAGE = 1000
 
@@ -41,6 +41,23 @@ def would_have_wanted(registry: Registry, query: str, since: datetime) -> Iterat
         if found != newest:
             newest = found
             yield Step(at=asked_at, envelope_id=found, because=f"{change.kind} by {change.actor}")
+
+
+def canaries_at(
+    registry: Registry, deployment: str, at: datetime
+) -> Iterator[tuple[ReleaseRow, ReleaseEvent]]:
+    """What answered a share of a deployment's queries then, with the event that last spoke of it.
+
+    From the first step until it was live, or had ended.
+    """
+    for row in registry.releases(deployment):
+        is_over = row.ended_at is not None and row.ended_at <= at
+        if row.created_at > at or is_over or (row.live_at is not None and row.live_at <= at):
+            continue
+        events = [each for each in registry.release_events(row.id) if each.at <= at]
+        steps = [each for each in events if each.from_state == each.to_state == "canary"]
+        if steps and events[-1].to_state in ("canary", "starting"):
+            yield row, steps[-1]
 
 
 def _newest(registry: Registry, query: str, at: datetime) -> str | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from controller.history import canaries_at
 from controller.state import Action, MoveRelease
 from envelope.config import RolloutStep
 from tests.delivery_world import World
@@ -78,6 +79,21 @@ def test_without_queries_it_holds(world: World) -> None:
     assert newest.reason.endswith("is over, and holds: it got fewer than 20 queries (min_requests)")
     run(world)
     assert world.live() == newest.envelope_id
+
+
+def test_the_past_says_who_answered_a_share(world: World) -> None:
+    before = world.clock.now
+    second = world.save(ok="yes")
+    while not world.serve.ask("ltv", 40):
+        world.turn()
+    during = world.clock.now
+    run(world)
+    world.clock.advance(1)
+    assert [*canaries_at(world.registry, "ltv", before)] == []
+    ((row, step),) = canaries_at(world.registry, "ltv", during)
+    assert row.envelope_id == second
+    assert step.reason == "canary: step 1 of 2, 10 % for 1 min, begins"
+    assert [*canaries_at(world.registry, "ltv", world.clock.now)] == []
 
 
 def test_a_newer_one_takes_its_place(world: World) -> None:
