@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from controller.api.answers import json_answer
-from controller.api.requests import actor_of, check_texts, read_body, read_query
+from controller.api.requests import actor_of, check_numbers, check_texts, read_body, read_query
 from envelope.connection import Connection
 from envelope.errors import ConfigError
 from envelope.manifest import Manifest
@@ -112,7 +112,7 @@ async def arguments(request: Request, operation: Operation) -> dict[str, Any]:
         values |= {name: getattr(record, name) for name in record.__struct_fields__}
     if operation.parameters("header"):
         values["actor"] = actor_of(request)
-    return values
+    return check_numbers(values)
 
 
 def _read(operation: Operation, place: Any, texts: Mapping[str, Any]) -> dict[str, Any]:

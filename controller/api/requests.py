@@ -59,6 +59,14 @@ def check_texts(values: Mapping[str, Any]) -> dict[str, Any]:
     return dict(values)
 
 
+def check_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters whose numbers a database has room for. Raises ConfigError."""
+    for name, value in values.items():
+        if isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ConfigError(f"the parameter {name!r} has more than 64 bits; use a smaller number")
+    return dict(values)
+
+
 def actor_of(request: Request) -> str:
     """Who is asking, as the client says: a server without tokens believes it."""
     said = request.headers.get(ACTOR_HEADER)

@@ -59,6 +59,10 @@ def check_time(at: datetime, what: str) -> datetime:
     """Return an aware time; raise ConfigError for a naive one."""
     if not isinstance(at, datetime) or at.tzinfo is None:
         raise ConfigError(f"{what}, {at!r}, has no time zone; use datetime.now(timezone.utc)")
+    try:
+        at.astimezone(UTC)
+    except OverflowError as exc:
+        raise ConfigError(f"{what}, {at!r}, is no year from 1 to 9999 in UTC") from exc
     return at
 
 

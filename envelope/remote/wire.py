@@ -29,7 +29,7 @@ def decode(data: bytes, kind: Any) -> Any:
     """Read what `encode` wrote. Raises ConfigError for what is no such value."""
     try:
         return _restored(msgspec.json.decode(data, type=kind, dec_hook=_dec_hook))
-    except msgspec.DecodeError as exc:
+    except (msgspec.DecodeError, RecursionError) as exc:
         raise ConfigError(f"the body is not what is expected here: {exc}") from exc
 
 
