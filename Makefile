@@ -48,8 +48,9 @@ coverage: install      ## branch coverage of the schema code, at least 95 %, and
 	$(BIN)/coverage run -m pytest --hypothesis-profile=thorough tests/unit/schema
 	$(BIN)/coverage report
 
-fuzz: install          ## 1,000 cases on each of four envelopes
+fuzz: install          ## 1,000 cases on each of four envelopes, and on the registry's API
 	FUZZ_CASES=84 $(BIN)/pytest -n 4 --timeout 1200 tests/integration/replica/test_fuzz.py
+	API_FUZZ_CASES=20 $(BIN)/pytest --timeout 3600 tests/integration/test_api_fuzz.py
 
 bench: install         ## the figures of docs/benchmarks.md, one after the other
 	$(BIN)/python benchmarks/capture.py

@@ -17,7 +17,7 @@ from starlette.routing import Route
 from controller.api.answers import bytes_answer, has_tag, json_answer
 from controller.api.requests import check_texts, read_body
 from envelope.connection import Connection
-from envelope.errors import EnvelopeError, IntegrityError, ModelNotFound
+from envelope.errors import EnvelopeError, IntegrityError, ModelNotFound, StorageError
 from envelope.manifest import Function, Manifest, read_manifest, read_record, sha256_of
 from envelope.store import (
     CHUNK_BYTES,
@@ -187,7 +187,10 @@ def _document_path(path: str) -> str:
     """Where a document lies; blobs and envelopes have routes, and checks, of their own."""
     if path.partition("/")[0] in ("blobs", "envelopes"):
         raise ModelNotFound(f"{path!r} is no document; blobs and envelopes have their own routes")
-    return document_path(path)
+    try:
+        return document_path(path)
+    except StorageError as exc:
+        raise ModelNotFound(str(exc)) from exc
 
 
 async def _in_chunks(request: Request) -> AsyncIterator[bytes]:
