@@ -181,7 +181,7 @@ def test_a_blob_that_is_cut_short_at_any_byte_leaves_nothing(
         f"Content-Length: {len(body)}\r\n\r\n"
     ).encode()
     whole = head + body
-    for end in [*range(0, len(whole), 7), len(whole) - 1]:
+    for end in range(len(whole)):
         with socket.create_connection(("127.0.0.1", server.port)) as sock:
             sock.sendall(whole[:end])
     gone = time.monotonic() + 10
