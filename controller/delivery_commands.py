@@ -186,11 +186,11 @@ def _follow(registry: Registry, release_id: str, timeout_s: float) -> None:
     began, shown = time.monotonic(), 0
     while True:
         seen = registry.last_change()
-        events = registry.release_events(release_id)
+        release = registry.release(release_id)
+        events = registry.release_events(release_id)  # read last: what ended it is among them
         for event in events[shown:]:
             click.echo(f"{time.monotonic() - began:6.1f} s  {event.to_state:<10} {event.reason}")
         shown = len(events)
-        release = registry.release(release_id)
         if release.live_at is not None:
             return
         see = f"see `envelope explain {release.deployment}`"
