@@ -8,11 +8,11 @@ request alone goes at once.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
+from ray_runtime.pace import Timing, clock
 from ray_runtime.protocols.problem import ClientGone, QueueFull
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Batcher(Generic[Answer]):
 
     call_together: makes a shared call. submit: None makes them on the event loop itself; else on
     threads, `lanes` shared calls at a time. max_queue: calls waiting before QueueFull.
-    observe: told how long each shared call on the loop took, in ms.
+    observe: told when each shared call on the loop began, after it.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Batcher(Generic[Answer]):
         max_queue: int,
         submit: Submit | None = None,
         lanes: int = 1,
-        observe: Callable[[float], None] = lambda ms: None,
+        observe: Callable[[Timing], None] = lambda began: None,
     ) -> None:
         self._call_together = call_together
         self._max_queue = max_queue
@@ -107,9 +107,9 @@ class Batcher(Generic[Answer]):
             return
         calls = [entry.call for entry in entries]
         if self._submit is None:
-            began = time.perf_counter()
+            began = clock()
             _deliver(entries, self._call_together(calls))
-            self._observe((time.perf_counter() - began) * 1000)
+            self._observe(began)
             self._flushed_at = loop.time()
         else:
             self._running += 1

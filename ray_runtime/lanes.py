@@ -1,7 +1,8 @@
 """Where a function runs: on the event loop, on threads, or awaited; alone or in shared calls.
 
 Serve runs our code on the replica's own loop, which also answers health checks. So a quick
-function runs right there, with no switch of threads, and a slow one never does.
+function runs right there, with no switch of threads, and a slow one never does. One that had no
+sample begins on threads, until its first requests have shown that it is quick.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
 from ray_runtime.batching import MAX_ROWS, Batcher
@@ -28,6 +28,7 @@ from ray_runtime.calls import (
     read_and_call,
     write_checked,
 )
+from ray_runtime.pace import Pace, Timing, Trial, clock, since
 from ray_runtime.protocols.problem import ModelFailed, QueueFull, TimedOut
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from envelope.schema import Checker
 
 QUICK_MS = 2.0  # a warm call up to this is made on the loop: a switch of threads costs 0.1 ms
-TOO_SLOW_MS = 50.0  # what a quick function may take now and then before it is moved to threads
+TOO_SLOW_S = 0.05  # what a quick function may take now and then before it is moved to threads
 STRIKES = 3
 INLINE_BODY_BYTES = 32 * 1024  # larger bodies are read and called on a thread: about 1 ms of JSON
 INLINE_ROWS = 256
@@ -67,17 +68,6 @@ class _Anyone:
 
 
 ANYONE: Caller = _Anyone()  # one of many, who stays
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """How a warmed function behaves. call_ms: None when there was no sample to call it with.
-
-    is_waiting: it spends most of its time waiting, not computing.
-    """
-
-    call_ms: float | None
-    is_waiting: bool = False
 
 
 def place_of(function: Function, pace: Pace) -> Place:
@@ -171,6 +161,8 @@ class Lane:
         self._timeout_s = timeout_s
         self._batchers: dict[str, Batcher[Any]] = {}
         self._strikes = 0
+        unknown = pace.call_ms is None and self.place == "threads"
+        self._trial = Trial() if unknown else None
         self._awaiting = asyncio.Semaphore(ASYNC_CALLS)
         self._awaiting_queue = 0
 
@@ -188,11 +180,13 @@ class Lane:
         if self.is_shared and codec.write_each is not None and not self._goes_alone(caller):
             return await self._together(body, codec, caller)
         if self.place == "loop":
-            began = time.perf_counter()
+            began = clock()
             try:
                 return call_alone(self._call, codec.read(body), codec)
             finally:
-                self._observe((time.perf_counter() - began) * 1000)
+                self._observe(began)
+        if self._trial is not None:
+            return await self._on_trial(self._trial, body, codec, caller)
         return await self._on_thread(body, codec, caller)
 
     def _goes_alone(self, caller: Caller) -> bool:
@@ -201,6 +195,18 @@ class Lane:
 
     async def _on_thread(self, body: BodyBytes, codec: Codec[Answer], caller: Caller) -> Answer:
         return await self._pool.run(lambda: read_and_call(self._call, body, codec, caller.is_gone))
+
+    async def _on_trial(
+        self, trial: Trial, body: BodyBytes, codec: Codec[Answer], caller: Caller
+    ) -> Answer:
+        answer = await self._pool.run(
+            lambda: trial.call(lambda: read_and_call(self._call, body, codec, caller.is_gone))
+        )
+        pace = trial.verdict()
+        if pace is not None and self._trial is not None:
+            self._trial = None
+            self.pace, self.place = pace, place_of(self._call, pace)
+        return answer
 
     async def _together(self, body: BodyBytes, codec: Codec[Answer], caller: Caller) -> Answer:
         call = codec.read(body)
@@ -249,17 +255,18 @@ class Lane:
             raise ModelFailed("the model raised") from exc
         return write_checked(output, call, codec)
 
-    def _observe(self, took_ms: float) -> None:
+    def _observe(self, began: Timing) -> None:
         """Move a function that keeps holding up the loop to threads, for good."""
-        if took_ms <= TOO_SLOW_MS or self.place != "loop":
+        if time.perf_counter() - began.wall_s <= TOO_SLOW_S or self.place != "loop":
             return
-        self._strikes += 1
+        took = since(began)
+        self._strikes += took.is_longer_than(TOO_SLOW_S)
         if self._strikes >= STRIKES:
             log.warning(
                 "function %s is called on threads from now on: it took %.0f ms, and the loop "
                 "answers health checks",
                 self.function.name,
-                took_ms,
+                took.wall_s * 1000,
             )
             self.place = "threads"
             for batcher in self._batchers.values():

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import resource
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import msgspec
 
@@ -23,14 +21,13 @@ from envelope.load import LoadedEnvelope, LoadedFunction, load_envelope
 from envelope.replay import Replay, answer_sample, replay
 from envelope.schema import Checker
 from envelope.store import Store
-from ray_runtime.lanes import Lane, Pace, Pool, threads_for
+from ray_runtime.lanes import Lane, Pool, threads_for
 from ray_runtime.latency import LatencyError, check_latency
 from ray_runtime.niceness import load_nicely, rise
+from ray_runtime.pace import Pace, Timing, clock, pace_of, since
 
 WARM_CALLS = 10  # the first ones pay for lazy imports and caches
 WARM_UP_S = 2.0  # a function that takes this long is warm after one call
-MOSTLY = 0.5  # of a call's time is CPU time, if it computes rather than waits
-WAIT_S = 0.001  # a wait shorter than this is no reason for threads
 
 log = logging.getLogger(__name__)
 
@@ -151,11 +148,9 @@ def measure(function: LoadedFunction, checker: Checker) -> Pace:
     timings: list[Timing] = []
     began = time.perf_counter()
     while len(timings) < WARM_CALLS and time.perf_counter() - began < WARM_UP_S:
-        wall, cpu, waits = time.perf_counter(), time.process_time(), _waits()
+        cpu, here = time.process_time(), clock()
         answer_sample(function.name, function.call, checker, body)
-        timings.append(
-            Timing(time.perf_counter() - wall, time.process_time() - cpu, _waits() - waits)
-        )
+        timings.append(since(here)._replace(cpu_s=time.process_time() - cpu))  # of all its threads
     return pace_of(timings)
 
 
@@ -166,36 +161,6 @@ def _check_latency(function: LoadedFunction, checker: Checker, p99_ms: float) ->
     body = msgspec.json.encode(function.sample.input)
     call = partial(answer_sample, function.name, function.call, checker, body)
     return check_latency(function.name, call, p99_ms)
-
-
-class Timing(NamedTuple):
-    """One call. wall_s, cpu_s (of all threads), waits: how often it let go of the processor."""
-
-    wall_s: float
-    cpu_s: float
-    waits: int
-
-
-def pace_of(timings: Sequence[Timing]) -> Pace:
-    """Return what the warm calls say: the later ones count, the first paid for the imports.
-
-    The quickest counts: a busy node makes calls slower, and never quicker. A call that computes
-    there takes longer than its CPU time too, but without letting go.
-    """
-    warm = timings[len(timings) // 2 :]
-    return Pace(
-        call_ms=min(one.wall_s for one in warm) * 1000,
-        is_waiting=all(
-            one.wall_s > WAIT_S and one.cpu_s < MOSTLY * one.wall_s and one.waits for one in warm
-        ),
-    )
-
-
-def _waits() -> int:
-    """Return how often this thread has waited for something; where that is not known, once more."""
-    if sys.platform != "linux":
-        return time.perf_counter_ns()
-    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
 
 
 def describe_replay(found: Replay) -> dict[str, Any]:

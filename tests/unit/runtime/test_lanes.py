@@ -10,11 +10,18 @@ import numpy as np
 import pytest
 
 import envelope as me
-from ray_runtime.lanes import STRIKES, TOO_SLOW_MS, Lane, Pace, Pool, place_of, threads_for
-from ray_runtime.live import Timing, pace_of
+from ray_runtime.lanes import STRIKES, TOO_SLOW_S, Lane, Pool, place_of, threads_for
+from ray_runtime.pace import TRIAL_CALLS, Pace
 from ray_runtime.protocols.formats import formats_of
 from ray_runtime.protocols.problem import QueueFull, TimedOut
-from tests.unit.runtime.conftest import Answered, Client, as_if_in_a_notebook, frame, serving
+from tests.unit.runtime.conftest import (
+    Answered,
+    Client,
+    adding_function,
+    as_if_in_a_notebook,
+    frame,
+    serving,
+)
 
 
 async def awaited() -> None:
@@ -45,22 +52,6 @@ def test_place_of(function: Any, pace: Pace, place: str) -> None:
 )
 def test_threads_for(paces: list[Pace], num_cpus: float, threads: int) -> None:
     assert threads_for(paces, num_cpus) == threads
-
-
-@pytest.mark.parametrize(
-    "timings, pace",
-    [
-        pytest.param(
-            [(9.0, 9.0, 0), (0.01, 0.01, 0), (0.01, 0.01, 0)], Pace(call_ms=10.0), id="cold-first"
-        ),
-        pytest.param([(0.05, 0.001, 1)] * 2, Pace(call_ms=50.0, is_waiting=True), id="waits"),
-        pytest.param([(0.05, 0.01, 0)] * 2, Pace(call_ms=50.0), id="a-busy-node"),
-        pytest.param([(0.05, 0.01, 2), (0.05, 0.04, 2)], Pace(call_ms=50.0), id="once-undisturbed"),
-        pytest.param([(0.0002, 0.0, 1)], Pace(call_ms=0.2), id="too-quick-to-tell"),
-    ],
-)
-def test_pace_of(timings: list[tuple[float, float, int]], pace: Pace) -> None:
-    assert pace_of([Timing(*one) for one in timings]) == pace
 
 
 class TestPool:
@@ -202,7 +193,7 @@ def test_a_function_that_turns_slow_is_moved_off_the_loop(sums: me.Envelope) -> 
         original, places = lane._call, []
 
         def turned_slow(**arguments: Any) -> Any:
-            time.sleep(1.2 * TOO_SLOW_MS / 1000)
+            time.sleep(1.2 * TOO_SLOW_S)
             return original(**arguments)
 
         lane._call = turned_slow
@@ -213,6 +204,43 @@ def test_a_function_that_turns_slow_is_moved_off_the_loop(sums: me.Envelope) -> 
         return places
 
     assert serving(sums, conversation) == ["loop"] * STRIKES + ["threads"]
+
+
+@pytest.fixture
+def unsampled(home: Any) -> me.Envelope:
+    return me.save_model(name="unsampled", query_function=adding_function())
+
+
+def test_a_function_without_a_sample_moves_to_the_loop_once_it_was_quick(
+    unsampled: me.Envelope,
+) -> None:
+    async def conversation(client: Client) -> list[str]:
+        lane, places = client.live.default, []
+        for n in range(TRIAL_CALLS + 1):
+            for refused in range(2):  # quick, but not the function's doing
+                assert (await client.post("/v0/query", {"b": refused})).status == 400
+            places.append(lane.place)
+            assert (await client.post("/v0/query", {"a": n})).json == n + 2
+        return places
+
+    assert serving(unsampled, conversation) == ["threads"] * TRIAL_CALLS + ["loop"]
+
+
+def test_a_function_without_a_sample_that_waits_stays_on_threads(unsampled: me.Envelope) -> None:
+    async def conversation(client: Client) -> str:
+        lane = client.live.default
+        original = lane._call
+
+        def waiting(**arguments: Any) -> Any:
+            time.sleep(0.002)
+            return original(**arguments)
+
+        lane._call = waiting
+        for n in range(TRIAL_CALLS + 1):
+            assert (await client.post("/v0/query", {"a": n})).json == n + 2
+        return lane.place
+
+    assert serving(unsampled, conversation) == "threads"
 
 
 def test_an_async_function_is_awaited(adding: me.Envelope) -> None:
