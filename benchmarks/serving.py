@@ -3,6 +3,7 @@
     python benchmarks/serving.py                # starts a platform and the peers, and ends them
     python benchmarks/serving.py --check        # status 1 when a promise is not kept
     python benchmarks/serving.py --seconds 2 --rounds 1 --kind frame --json figures.json
+    python benchmarks/serving.py --kind numpy --kind primitives --only platform --only fastapi
 
 What is served is in `served_by/apps/served.py`, what is asked in `served_by/questions.py`, what is
 promised in `served_by/promises.py`. Every server gives the right answers before it is measured.
@@ -45,8 +46,8 @@ class Subject:
 def main() -> None:
     options = read_options()
     require_wrk()
-    chosen = [one for one in (platform, *PEERS) if options.only in (None, one.__name__)]
-    kinds = [kind for kind in KINDS if options.kind in (None, kind.name)]
+    chosen = [one for one in (platform, *PEERS) if not options.only or one.__name__ in options.only]
+    kinds = [kind for kind in KINDS if not options.kind or kind.name in options.kind]
     with ExitStack() as stack:
         bodies = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         peers = [stack.enter_context(running(start)) for start in chosen]
@@ -69,8 +70,9 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--seconds", type=int, default=3, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=3, help="the median of these counts")
     names = [one.__name__ for one in (platform, *PEERS)]
-    parser.add_argument("--only", choices=names, help="only this server")
-    parser.add_argument("--kind", choices=[kind.name for kind in KINDS], help="only this table")
+    parser.add_argument("--only", choices=names, action="append", help="this server, and others")
+    kinds = [kind.name for kind in KINDS]
+    parser.add_argument("--kind", choices=kinds, action="append", help="this table, and others")
     parser.add_argument("--check", action="store_true", help="fail when a promise is not kept")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     return parser.parse_args()

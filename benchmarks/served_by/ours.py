@@ -12,7 +12,7 @@ from typing import Any
 
 from served_by import questions as q
 from served_by.peers import Peer
-from served_by.questions import Target, served
+from served_by.questions import ARROW, Target, served
 
 OURS, ALONE, BY_HAND = "a deployment", "a deployment, batching none", "a replica by hand"
 PORTS = ("SERVE", "API", "JOB", "RAY", "HAPROXY_STATS", "HAPROXY_METRICS")
@@ -82,10 +82,27 @@ def by_hand(url: str) -> list[Target]:
         "frame": q.row_questions(),
         "numpy": q.numpy_questions(),
         "primitives": q.primitive_questions(),
+        "json rows": q.rows_question(1_000, q.records),
     }
+    arrow = Target(
+        name=BY_HAND,
+        kind="arrow rows",
+        url=f"{url}/hand/arrow_rows",
+        questions=q.rows_question(100_000, q.arrow),
+        headers={"Content-Type": q.ARROW},
+        numbers=q.arrow_numbers,
+    )
     return [
-        Target(name=BY_HAND, kind=kind, url=f"{url}/hand/{kind}", questions=questions)
-        for kind, questions in asked.items()
+        *(
+            Target(
+                name=BY_HAND,
+                kind=kind,
+                url=f"{url}/hand/{kind.replace(' ', '_')}",
+                questions=questions,
+            )
+            for kind, questions in asked.items()
+        ),
+        arrow,
     ]
 
 
@@ -139,9 +156,11 @@ class ByHand:
         import msgspec
         import numpy as np
         import pandas as pd
+        import pyarrow as pa
 
-        self.frame, self.array = pd.DataFrame, np.asarray
+        self.frame, self.array, self.arrow = pd.DataFrame, np.asarray, pa
         self.read_row = msgspec.json.Decoder(dict[str, float]).decode
+        self.read_rows = msgspec.json.Decoder(list[dict[str, float]]).decode
         self.read_values = msgspec.json.Decoder(dict[str, list[float]]).decode
         self.read_house = msgspec.json.Decoder(
             msgspec.defstruct(
@@ -160,10 +179,23 @@ class ByHand:
             output = float(served.model.predict(self.frame([self.read_row(body)]))[0])
         elif path == "/hand/numpy":
             output = served.dot(self.array(self.read_values(body)["values"]))
+        elif path == "/hand/json_rows":
+            output = served.model.predict(self.frame(self.read_rows(body))).tolist()
+        elif path == "/hand/arrow_rows":
+            return Response(self.arrow_rows(body), media_type=ARROW)
         else:
             house = self.read_house(body)
             output = served.price(house.area, house.rooms, house.district, house.is_new)
         return Response(self.write(output), media_type="application/json")
+
+    def arrow_rows(self, body: bytes) -> bytes:
+        with self.arrow.ipc.open_stream(body) as reader:
+            frame = reader.read_all().to_pandas()
+        table = self.arrow.table({"output": served.model.predict(frame)})
+        sink = self.arrow.BufferOutputStream()
+        with self.arrow.ipc.new_stream(sink, table.schema) as writer:
+            writer.write_table(table)
+        return bytes(sink.getvalue())
 
 
 def deploy_by_hand() -> None:
