@@ -17,9 +17,13 @@ import pytest
 from envelope.settings import Settings
 from envelope.store import Store
 
-# A property is about values; how long an example takes says how busy the machine is.
+# A property is about values; how long an example takes says how busy the machine is. Few examples,
+# others every time: the unit tests are run after each change, and `make coverage` goes deep.
 hypothesis.settings.register_profile(
-    "ours", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "ours",
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.register_profile(
     "thorough", hypothesis.settings.get_profile("ours"), max_examples=1000
@@ -27,7 +31,7 @@ hypothesis.settings.register_profile(
 # The same examples each time, so that a change is judged by what it changes; others are looked for
 # on everybody's own machine, and by --hypothesis-profile=thorough, which takes minutes.
 hypothesis.settings.register_profile(
-    "ci", hypothesis.settings.get_profile("ours"), derandomize=True
+    "ci", hypothesis.settings.get_profile("ours"), max_examples=100, derandomize=True
 )
 hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "ours")
 

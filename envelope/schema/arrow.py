@@ -251,7 +251,8 @@ def write_table(kind: t.Type, output: Any, compiler: Compiler) -> pa.Table:
         case t.Frame():
             codec = compiler.frame_codec(kind)
             arrays = [
-                _written(one, _own(found.iloc[:, place])) for place, one in enumerate(codec.codecs)
+                _written(one, _own(column))
+                for one, (_, column) in zip(codec.codecs, found.items(), strict=True)
             ]
             return pa.table(arrays, names=list(codec.labels))
         case t.SeriesOf(column=column):

@@ -38,8 +38,8 @@ def frame_type(values: Sequence[pd.DataFrame], where: str) -> t.Frame:
             )
     whole = first if len(values) == 1 else pd.concat(list(values), ignore_index=True)
     columns = (
-        column_type(whole.iloc[:, place], name, f"{where}[{name!r}]")
-        for place, name in enumerate(labels)
+        column_type(column, name, f"{where}[{name!r}]")
+        for name, (_, column) in zip(labels, whole.items(), strict=True)
     )
     return t.Frame(tuple(columns))
 

@@ -204,7 +204,8 @@ class FrameCodec:
                 for codec, column in zip(self.codecs, frame.columns, strict=True)
             ]
         return [
-            codec.write(_values(frame.iloc[:, place])) for place, codec in enumerate(self.codecs)
+            codec.write(_values(column))
+            for codec, (_, column) in zip(self.codecs, frame.items(), strict=True)
         ]
 
     def rows_of(self, columns: list[list[Any]]) -> list[dict[str, Any]]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache, partial
+from importlib.metadata import version as version_of
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from envelope.capture.installed import OWN_DISTRIBUTION
-from envelope.environment import runtime_version
 from envelope.schema import types as t
 from ray_runtime.calls import BodyBytes, Codec
 from ray_runtime.lanes import Lane
@@ -40,7 +40,11 @@ def routes(live: Live) -> list[Route]:
     ready = {"live": True, "ready": True}
     model_ready = {"name": model, "ready": True}
     metadata = model_metadata(live)
-    server = {"name": OWN_DISTRIBUTION, "version": runtime_version(), "extensions": EXTENSIONS}
+    server = {
+        "name": OWN_DISTRIBUTION,
+        "version": version_of(OWN_DISTRIBUTION),
+        "extensions": EXTENSIONS,
+    }
     found = [
         _document(base, server, "v2_server", "What the server is"),
         _document(f"{base}/health/live", ready, "v2_live", "Whether the server is there"),

@@ -6,7 +6,7 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import pandas as pdst
 
@@ -246,7 +246,6 @@ def test_long_columns_are_ranked_by_some_rows_and_counted_by_all():
     assert described["quantiles"]["q50"] == pytest.approx(values.mean(), rel=1e-4)
 
 
-@settings(max_examples=40)
 @given(
     pdst.data_frames(
         [

@@ -178,7 +178,7 @@ class TestReadStream:
         with pytest.raises(Malformed):
             read_stream(bytes(body), 1_000_000)
 
-    @settings(max_examples=300)
+    @settings(max_examples=settings.default.max_examples * 3)
     @given(place=st.integers(0, 2000), byte=st.integers(0, 255), cut=st.integers(0, 2000))
     def test_any_damage_is_malformed_or_harmless(self, place: int, byte: int, cut: int) -> None:
         body = bytearray(stream(pa.table({"x": [1.0, 2.0], "s": ["a", None]}), "zstd"))

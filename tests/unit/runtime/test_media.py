@@ -107,8 +107,8 @@ class TestDecompress:
         assert decompress(packed, encoding, 10_000) == b"".join(parts)
 
     def test_stops_when_too_much_comes_out(self, encoding: bytes) -> None:
-        bomb = COMPRESS[encoding](bytes(200_000_000))
-        assert len(bomb) < 300_000
+        bomb = COMPRESS[encoding](bytes(20_000_000))
+        assert len(bomb) < 30_000
         with pytest.raises(TooLarge, match="1,000,000 bytes when decompressed"):
             decompress(bomb, encoding, 1_000_000)
 

@@ -21,7 +21,7 @@ from envelope.schema.examples import type_of_examples
 from envelope.schema.moments import parse_duration, parse_moment, show_duration, show_moment
 from tests.unit.schema.strategies import JSON, TYPED, Typed, equal, typed_values
 
-MOST = settings.default.max_examples  # of the profile: 100, or 1,000 of the thorough one
+MOST = settings.default.max_examples  # of the profile: 40, or 1,000 of the thorough one
 quick = settings(max_examples=MOST * 6 // 10, database=None)
 
 
