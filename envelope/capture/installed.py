@@ -186,10 +186,11 @@ class Installed:
 _SITE_DIRECTORIES = ("site-packages", "dist-packages")
 _Fingerprint = tuple[tuple[str, ...], tuple[int, ...]]
 _cached: tuple[_Fingerprint, Installed] | None = None
+_by_entry: dict[str, tuple[int, list[InstalledDistribution]]] = {}  # entry -> when it changed, what
 
 
 def installed() -> Installed:
-    """Return what is installed now. Cached until a site-packages directory changes."""
+    """Return what is installed now. Cached until sys.path or a directory on it changes."""
     global _cached
     now = _fingerprint(sys.path)
     if _cached is None or _cached[0] != now:
@@ -200,26 +201,42 @@ def installed() -> Installed:
 def read_installed(path: Iterable[str]) -> Installed:
     """Read the metadata on a search path; the first of a name wins, as import does."""
     found: dict[str, InstalledDistribution] = {}
-    for source in metadata.distributions(path=list(path)):
-        head = _head(source.read_text("METADATA") or source.read_text("PKG-INFO") or "")
-        name = next(_header_values(head, "Name"), "")
-        version = next(_header_values(head, "Version"), "")
-        key = canonicalize_name(name)
-        if name and version and key not in found:  # a half-removed install has neither
-            found[key] = InstalledDistribution(key, version, source, head)
+    for entry in path:
+        for distribution in _distributions_in(os.path.abspath(entry)):
+            found.setdefault(distribution.name, distribution)
     return Installed(found)
 
 
+def _distributions_in(entry: str) -> list[InstalledDistribution]:
+    """Read one entry of a search path, again only when it changed.
+
+    Other entries come and go: each envelope with local modules that is loaded brings one.
+    """
+    changed_at = _changed_at(entry)
+    known = _by_entry.get(entry)
+    if known is not None and known[0] == changed_at:
+        return known[1]
+    found = []
+    for source in metadata.distributions(path=[entry]):
+        head = _head(source.read_text("METADATA") or source.read_text("PKG-INFO") or "")
+        name = next(_header_values(head, "Name"), "")
+        version = next(_header_values(head, "Version"), "")
+        if name and version:  # a half-removed install has neither
+            found.append(InstalledDistribution(canonicalize_name(name), version, source, head))
+    _by_entry[entry] = changed_at, found
+    return found
+
+
 def _fingerprint(path: Iterable[str]) -> _Fingerprint:
-    entries = tuple(path)
-    stamps = []
-    for entry in entries:
-        if os.path.basename(entry) in _SITE_DIRECTORIES:
-            try:
-                stamps.append(os.stat(entry).st_mtime_ns)
-            except OSError:
-                stamps.append(0)
-    return entries, tuple(stamps)
+    entries = tuple(map(os.path.abspath, path))
+    return entries, tuple(map(_changed_at, entries))
+
+
+def _changed_at(entry: str) -> int:
+    try:
+        return os.stat(entry).st_mtime_ns
+    except OSError:
+        return 0
 
 
 def parse_origin(direct_url: str, *, installer: str = "") -> Origin:
