@@ -37,7 +37,7 @@ ERROR_CODES = {
 }
 
 
-class Body(msgspec.Struct):
+class Body(msgspec.Struct, omit_defaults=True):
     """MLflow's envelope around the input; members that it does not know it ignores."""
 
     dataframe_split: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
@@ -47,11 +47,12 @@ class Body(msgspec.Struct):
     params: dict[str, Any] | None = None
 
 
-class Split(msgspec.Struct):
+class Split(msgspec.Struct, omit_defaults=True):
     """A frame as pandas' `to_dict(orient="split")` gives it. The index is not part of a frame."""
 
-    data: list[list[Any]]
+    data: msgspec.Raw
     columns: list[str | int] | None = None
+    index: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 def routes(live: Live) -> list[Route]:
@@ -139,8 +140,7 @@ class Reader:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             raise Malformed(f"the body is not what MLflow's clients send: {exc}") from None
         given = [key for key in KEYS if getattr(found, key) is not msgspec.UNSET]
-        if any(body.count(b'"%s"' % key.encode()) > 1 for key in given):
-            require_no_duplicates(body)
+        _require_all_members(found, body)
         if len(given) != 1:
             raise Malformed(
                 f"the body has {' and '.join(given) or 'none'} of {', '.join(KEYS)}; send exactly "
@@ -164,7 +164,7 @@ class Reader:
         are_objects = not text.startswith(b"[") or text[1:64].lstrip().startswith(b"{")
         if key == "dataframe_records" or are_objects:
             return text
-        value = decode(raw)
+        value = parse_json(text) if b"{" in text else decode(text)
         if len(columns) == 1 and value and not any(isinstance(one, list | dict) for one in value):
             return encode({columns[0]: value})  # of one column, its values
         if _is_matrix(value) and {len(row) for row in value} == {len(columns)}:
@@ -205,20 +205,35 @@ def has_many(kind: t.Type) -> bool:
 
 
 def split_columns(raw: msgspec.Raw, names: Sequence[str]) -> dict[str, Any]:
-    """Return the columns of `{"columns": [...], "data": [[...], ...]}`. Raises Malformed.
+    """Return the columns of `{"columns": [...], "data": [[...], ...]}`.
 
-    names: of the columns where they are left out.
+    names: of the columns where they are left out. Raises Malformed, and SchemaError for two members
+    of one name, in the cells too.
     """
     try:
         split = _splits.decode(raw)
+        _require_all_members(split, bytes(raw))
+        if b"{" in bytes(split.data):
+            require_no_duplicates(bytes(split.data))
+        rows = _rows.decode(split.data)
     except msgspec.ValidationError as exc:
         raise Malformed(f"dataframe_split is not columns and data: {exc}") from None
     columns = list(names) if split.columns is None else [str(name) for name in split.columns]
     if len(set(columns)) != len(columns):
         raise Malformed("dataframe_split: two columns have one name")
-    if any(len(row) != len(columns) for row in split.data):
+    if any(len(row) != len(columns) for row in rows):
         raise Malformed(f"dataframe_split: a row of data has not {len(columns)} values, as columns")
-    return _by_column(columns, split.data)
+    return _by_column(columns, rows)
+
+
+def _require_all_members(found: Body | Split, body: bytes) -> None:
+    """Raise SchemaError when a member was dropped because another has its name.
+
+    Quotation marks tell whether any was dropped: only then, or where members are not known, is the
+    body looked at member by member.
+    """
+    if encode(found).count(b'"') != body.count(b'"'):
+        require_no_duplicates(body)
 
 
 def _by_column(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> dict[str, Any]:
@@ -234,3 +249,4 @@ encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder().decode
 _bodies = msgspec.json.Decoder(Body)
 _splits = msgspec.json.Decoder(Split)
+_rows = msgspec.json.Decoder(list[list[Any]])

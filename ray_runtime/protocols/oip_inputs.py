@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from envelope.errors import Fault, SchemaError
+from envelope.schema.json_body import parse_json, require_no_duplicates
 from ray_runtime.calls import BodyBytes
 from ray_runtime.protocols.http import JSON
 from ray_runtime.protocols.media import KNOWN_HEADERS, choose_writer
@@ -41,12 +42,12 @@ PD_JSON = "pd_json"  # MLServer's word for a column whose texts are JSON
 Source: TypeAlias = "np.ndarray[Any, Any] | list[Any] | msgspec.Raw"
 
 
-class WantedOutput(msgspec.Struct):
+class WantedOutput(msgspec.Struct, omit_defaults=True):
     name: str
     parameters: dict[str, Any] | None = None
 
 
-class Infer(msgspec.Struct):
+class Infer(msgspec.Struct, omit_defaults=True):
     """The JSON of an inference request; members that it does not know it ignores."""
 
     inputs: list[InputTensor]
@@ -110,10 +111,13 @@ class Reader:
         header_length: the header that says where the JSON ends and the bytes begin.
         """
         length = len(body) if header_length is None else _json_length(header_length, body)
+        text = bytes(body[:length])
         try:
-            infer = self._infer.decode(body if length == len(body) else memoryview(body)[:length])
+            infer = self._infer.decode(text)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             raise Malformed(f"the body is no inference request: {exc}") from None
+        if encode(infer).count(b'"') != text.count(b'"'):  # a member was dropped, or is unknown
+            require_no_duplicates(text)
         asked = self._asked(infer, accepted)
         found = self._sources(infer.inputs, memoryview(body)[length:])
         call = self._frame_call(found) if self._is_frame else self._parameters_call(found)
@@ -217,7 +221,7 @@ class Reader:
         if isinstance(source, msgspec.Raw):
             if len(given.shape) == 1 and not is_json:
                 return source
-            source = flatten(decode(source), len(given.shape))
+            source = flatten(_decoded(source), len(given.shape))
             _require_count(given, source)
         if is_json:
             source = [_parsed(given.name, one) for one in source]
@@ -233,7 +237,7 @@ class Reader:
             wide = source.reshape(rows, width)
             return {place.name: wide[:, at] for at, place in enumerate(self._places)}
         if isinstance(source, msgspec.Raw):
-            source = flatten(decode(source), 2)
+            source = flatten(_decoded(source), 2)
         _require_count(given, source)
         return {place.name: source[at::width] for at, place in enumerate(self._places)}
 
@@ -267,7 +271,7 @@ def _argument(place: Place | None, given: InputTensor, source: Source) -> Any:
             return source.reshape(given.shape).copy()  # its own: a model may write into it
         values = source.tolist()
     elif isinstance(source, msgspec.Raw):
-        values = flatten(decode(source), len(given.shape))
+        values = flatten(_decoded(source), len(given.shape))
         _require_count(given, values)
     else:
         values = source
@@ -283,6 +287,12 @@ def _argument(place: Place | None, given: InputTensor, source: Source) -> Any:
 
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder().decode
+
+
+def _decoded(raw: msgspec.Raw) -> Any:
+    """Return the values of a tensor. Raises SchemaError for two members of one name in them."""
+    text = bytes(raw)
+    return parse_json(text) if b"{" in text else decode(text)
 
 
 def _json_length(header: bytes, body: BodyBytes) -> int:
@@ -322,6 +332,6 @@ def _parsed(name: str, text: Any) -> Any:
     if not isinstance(text, str):
         return text
     try:
-        return decode(text)
-    except (msgspec.DecodeError, RecursionError):
+        return parse_json(text.encode()) if "{" in text else decode(text)
+    except (msgspec.DecodeError, RecursionError, SchemaError, UnicodeEncodeError):
         raise Malformed(f"input {name}: a text is not the JSON of its value") from None

@@ -160,7 +160,7 @@ def invocations_operation(live: Live) -> Document:
             "columns": {"type": "array", "items": {"type": ["string", "integer"]}},
             "data": {"type": "array", "items": {"type": "array", "items": JSON_VALUE}},
         },
-        "required": ["columns", "data"],
+        "required": ["data"],
     }
     ways: Document = {
         "dataframe_split": split,

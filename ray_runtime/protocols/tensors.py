@@ -29,7 +29,7 @@ ALL = frozenset(DTYPES) | {BYTES}
 NUMBERS = frozenset(DTYPES) - {"BOOL"}
 
 
-class InputTensor(msgspec.Struct):
+class InputTensor(msgspec.Struct, omit_defaults=True):
     """One input as it stands in the JSON. data: flat or nested; not there when it is binary."""
 
     name: str

@@ -117,6 +117,13 @@ class TestOpenApi:
         assert not checker.is_valid({"x": "one", "y": 2})
         assert not checker.is_valid({"x": 1})
 
+    def test_a_split_frame_may_leave_out_its_columns(self, document: Any) -> None:
+        post = document["paths"]["/ltv/invocations"]["post"]
+        schema = post["requestBody"]["content"]["application/json"]["schema"]
+        checker = jsonschema.Draft202012Validator(schema | {"components": document["components"]})
+        checker.validate({"dataframe_split": {"data": [[1.0, 2.0]]}})
+        assert not checker.is_valid({"dataframe_split": {"columns": ["x", "y"]}})
+
     def test_no_reference_hangs(self, document: Any) -> None:
         for reference in _references(document):
             found = document

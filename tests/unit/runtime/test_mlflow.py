@@ -81,6 +81,25 @@ def test_what_does_not_fit_is_an_error_of_mlflows_form(
     assert "secret" not in answer.body.decode()
 
 
+TWICE = [
+    b'{"dataframe_split": {"data": [[1, 2]], "data": [[3, 4]]}}',
+    b'{"dataframe_split": {"columns": ["x", "y"], "d\\u0061ta": [[1, 2]], "data": [[3, 4]]}}',
+    b'{"dataframe_split": {"data": [[1, {"a": 1, "a": 2}]]}}',
+    b'{"instances": [[1, {"a": 1, "a": 2}]]}',
+    b'{"inputs": [[1, 2]], "params": null, "params": {}}',
+    b'{"inputs": [[1, 2]], "inputs": [[3, 4]]}',
+]
+
+
+def test_two_members_of_one_name_are_refused_wherever_they_are(sums: me.Envelope) -> None:
+    async def ask(client: Client) -> list[Answered]:
+        return [await client.ask("POST", "/invocations", body) for body in TWICE]
+
+    for body, answer in zip(TWICE, serving(sums, ask), strict=True):
+        assert answer.status == 400, body
+        assert "two members of one name" in answer.json["message"], body
+
+
 @pytest.mark.parametrize(
     "body, predictions",
     [

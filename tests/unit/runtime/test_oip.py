@@ -196,6 +196,29 @@ def test_where_there_is_nothing_its_clients_read_why(
     assert says in answer.json["error"]
 
 
+TENSOR = '"name": "a", "shape": [1], "datatype": "INT64"'
+B = '{"name": "b", "shape": [1], "datatype": "INT64", "data": [1]}'
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param('{"inputs": [{%s, "data": [1]}], "inputs": [B]}', id="inputs"),
+        pytest.param('{"inputs": [{%s, "data": [1], "data": [2]}, B]}', id="data"),
+        pytest.param('{"inputs": [{%s, "d\\u0061ta": [1], "data": [2]}, B]}', id="escaped"),
+        pytest.param('{"id": "1", "id": "2", "inputs": [{%s, "data": [1]}, B]}', id="id"),
+        pytest.param('{"inputs": [{%s, "data": [{"a": 1, "a": 2}]}, B]}', id="in-a-value"),
+        pytest.param(
+            '{"inputs": [{%s, "data": [1], "parameters": {"x": 1, "x": 2}}, B]}', id="parameters"
+        ),
+    ],
+)
+def test_two_members_of_one_name_are_refused(adding: me.Envelope, body: str) -> None:
+    answer = infer(adding, (body % TENSOR).replace("B]", B + "]").encode())
+    assert answer.status == 400
+    assert "two members of one name" in answer.json["error"]
+
+
 def test_null_members_are_absent_ones(sums: me.Envelope) -> None:
     nulls = {"id": None, "parameters": None, "outputs": None}
     inputs = [X | {"data": [1, 2], "parameters": None}, Y | {"data": [0, 0]}]
