@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from envelope import artifacts
+from envelope.blocking import as_blocking
 from envelope.capture import pack_module
 from envelope.capture.environment import platform_tag
 from envelope.environment import installed_packages, lock_of, unmet
@@ -46,7 +47,10 @@ MAX_SHOWN = 20  # lines of packages that differ
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedFunction:
-    """A function that can be called. call: takes the schema's parameters by name, unchecked."""
+    """A function that can be called.
+
+    call: takes the schema's parameters by name, unchecked; gives a coroutine if it is async.
+    """
 
     function: Function
     call: Callable[..., Any]
@@ -72,6 +76,11 @@ class LoadedFunction:
     def call_ms(self) -> float | None:
         return self.function.call_ms
 
+    @property
+    def blocking_call(self) -> Callable[..., Any]:
+        """`call`, but it always gives the output: of an async function it waits for it."""
+        return as_blocking(self.call)
+
     def checker_for(self, extra_columns: ExtraColumns = "refuse") -> Checker:
         """Return the compiled checks of its input and output; compiled once."""
         from envelope.schema import compile_checker
@@ -88,7 +97,7 @@ class LoadedFunction:
     def query(self, *args: Any, **kwargs: Any) -> Any:
         """Call it with Python values, through the same checks as HTTP. Raises SchemaError."""
         checker = self.checker_for()
-        output = self.call(**checker.read_arguments(args, kwargs).arguments())
+        output = self.blocking_call(**checker.read_arguments(args, kwargs).arguments())
         checker.check_output(output)
         return output
 

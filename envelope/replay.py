@@ -72,7 +72,7 @@ def replay(function: LoadedFunction, checker: Checker, *, rtol: float | None = N
             outcome="not applicable", reason="it answered differently every time when it was saved"
         )
     body = msgspec.json.encode(sample.input)
-    answer = answer_sample(function.name, function.call, checker, body)
+    answer = answer_sample(function.name, function.blocking_call, checker, body)
     if rtol is None:
         rtol = max(_rtol(function.schema.output), function.row_wise.max_difference)
     found = compare(sample.output, msgspec.json.decode(answer), rtol=rtol)

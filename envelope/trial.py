@@ -5,7 +5,6 @@ Every call gets a copy of a few rows, however large the example is.
 
 from __future__ import annotations
 
-import inspect
 import statistics
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from envelope.blocking import as_blocking
 from envelope.capture import statistics_of
 from envelope.errors import SchemaError
 from envelope.manifest import RowWise, Sample
@@ -92,11 +92,6 @@ def try_function(target: Target, example: Example) -> Trial:
     Raises SchemaError when it fails there (the exception is chained), or when neither annotations
     nor examples say what it takes and returns.
     """
-    if inspect.iscoroutinefunction(target.call):
-        raise SchemaError(
-            f"{target.name} is async, and query functions are called directly; wrap it, for "
-            f"example def {target.name}(...): return asyncio.run(...)"
-        )
     settle_annotations(target.call)
     schema = infer_function(
         target.call, name=target.name, api_input=example.api_input, api_output=example.api_output
@@ -148,7 +143,7 @@ def _untried(schema: FunctionSchema, target: Target, example: Example) -> Trial:
 
 
 def _call(target: Target, arguments: Mapping[str, Any]) -> Any:
-    return target.call(**arguments)
+    return as_blocking(target.call)(**arguments)
 
 
 def _first_call(
@@ -214,7 +209,7 @@ def _prove(
             file=sys.stderr,
         )
     (frame,) = take_rows(arguments, PROOF_ROWS, "spread").values()
-    return prove_row_wise(target.call, checker, frame)
+    return prove_row_wise(as_blocking(target.call), checker, frame)
 
 
 def _body(

@@ -8,7 +8,6 @@ sample begins on threads, until its first requests have shown that it is quick.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import math
 import time
@@ -17,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
+from envelope.blocking import is_async, start
 from ray_runtime.batching import MAX_ROWS, Batcher
 from ray_runtime.calls import (
     Answer,
@@ -72,7 +72,7 @@ ANYONE: Caller = _Anyone()  # one of many, who stays
 
 def place_of(function: Function, pace: Pace) -> Place:
     """Decide where a function runs."""
-    if inspect.iscoroutinefunction(function):
+    if is_async(function):
         return "awaited"
     is_quick = pace.call_ms is not None and pace.call_ms <= QUICK_MS and not pace.is_waiting
     return "loop" if is_quick else "threads"
@@ -250,7 +250,7 @@ class Lane:
 
     async def _awaited(self, call: Any, codec: Codec[Answer]) -> Answer:
         try:
-            output = await self._call(**call.arguments())
+            output = await asyncio.wrap_future(start(self._call(**call.arguments())))
         except Exception as exc:  # a model raises what it likes
             raise ModelFailed("the model raised") from exc
         return write_checked(output, call, codec)

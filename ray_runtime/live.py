@@ -149,7 +149,7 @@ def measure(function: LoadedFunction, checker: Checker) -> Pace:
     began = time.perf_counter()
     while len(timings) < WARM_CALLS and time.perf_counter() - began < WARM_UP_S:
         cpu, here = time.process_time(), clock()
-        answer_sample(function.name, function.call, checker, body)
+        answer_sample(function.name, function.blocking_call, checker, body)
         timings.append(since(here)._replace(cpu_s=time.process_time() - cpu))  # of all its threads
     return pace_of(timings)
 
@@ -159,7 +159,7 @@ def _check_latency(function: LoadedFunction, checker: Checker, p99_ms: float) ->
     if function.sample is None:
         raise LatencyError(f"{function.name} has no sample, so its latency cannot be judged")
     body = msgspec.json.encode(function.sample.input)
-    call = partial(answer_sample, function.name, function.call, checker, body)
+    call = partial(answer_sample, function.name, function.blocking_call, checker, body)
     return check_latency(function.name, call, p99_ms)
 
 

@@ -95,7 +95,7 @@ def _with_kept(
     except SchemaError as exc:
         raise SchemaError(exc.summary, [where.of(fault) for fault in exc.faults]) from None
     try:
-        output = function.call(**call.arguments())
+        output = function.blocking_call(**call.arguments())
     except Exception as exc:  # a model may raise anything
         raise EnvelopeError(_raised(exc, scoring.target, where)) from None
     is_per_row = scoring.shape == "rows"

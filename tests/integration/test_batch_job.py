@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,18 @@ def test_a_group_is_answered_with_its_keys(table: Path) -> None:
     us = pa.Table.from_pandas(FRAME[FRAME["region"] == "US"])
     (row,) = score(us, job.scoring).to_pylist()
     assert row == {"region": "US", "output": FRAME["income"][::2].sum()}
+
+
+def test_an_async_function_is_waited_for(table: Path) -> None:
+    async def later(frame: pd.DataFrame) -> pd.Series:
+        await asyncio.sleep(0)
+        return frame["income"] * 2
+
+    saved = save(later)
+    assert saved.query(X).tolist() == (X["income"] * 2).tolist()
+    assert saved.load().default.row_wise.is_row_wise
+    found = answers(job_of(table, "later", keep=("client_id",)))
+    assert found["output"].to_pylist() == (FRAME["income"] * 2).tolist()
 
 
 def test_tables_on_s3_come_and_go_with_the_nodes_own_credentials(s3: str) -> None:

@@ -322,10 +322,6 @@ def failing(frame: pd.DataFrame) -> float:
     raise KeyError("no_such_column")
 
 
-async def asynchronous(x: float) -> float:
-    return x
-
-
 def promises_text(x: float) -> str:
     return x  # type: ignore[return-value]  # that is the point
 
@@ -350,9 +346,6 @@ def promises_text(x: float) -> str:
             SerializationError,
             r"model\.steps\['lock'\] cannot be pickled: it is a _thread\.lock",
             id="unpicklable",
-        ),
-        pytest.param(
-            {"query_function": asynchronous}, SchemaError, "is async.*wrap it", id="async"
         ),
         pytest.param(
             {"query_function": promises_text, "api_input": 1.0},
