@@ -7,6 +7,7 @@ model's memory, and read into the memory that the loaded model keeps.
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,13 @@ PROTOCOL = 5  # fixed: every Python we support reads it, and equal models get eq
 # What is smaller stays in the pickle, where it is copied once on its way: under 1 % of a 2 GB
 # model. At most 64 blobs a gigabyte, each a request to an object store.
 BIG_BYTES = 16 << 20
+
+
+# How torch, CuPy and NVIDIA's runtime say that there is no device.
+_NO_GPU = re.compile(
+    r"torch\.cuda\.is_available\(\) is False|no CUDA-capable device|Found no NVIDIA driver"
+    r"|cudaErrorNoDevice|cudaErrorInsufficientDriver"
+)
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types
@@ -114,6 +122,12 @@ def decode(artifact: Artifact, store: Store) -> Any:
         except EnvelopeError:
             raise
         except Exception as exc:  # whatever the code that the bytes name raises
+            if _NO_GPU.search(str(exc)):
+                raise DependencyError(
+                    f"the {artifact.type} needs a GPU, and there is none here: "
+                    f"{str(exc).splitlines()[0]}; give the deployment one with resources: "
+                    "{num_gpus: 1}, or move the model to the CPU before saving it"
+                ) from exc
             raise DependencyError(
                 f"the {artifact.type} cannot be constructed here: {type(exc).__name__}: {exc}; "
                 "its bytes are as saved, so code differs from where it was saved: install the "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ _DROPPED = frozenset(
         *("UV_REQUIRE_HASHES", "UV_COMPILE_BYTECODE", "UV_BREAK_SYSTEM_PACKAGES"),
     }
 )
+
+_FULL = re.compile("No space left on device|Disk quota exceeded|not enough space on the disk")
 
 _GIVING_WAY = () if sys.platform == "win32" else ("nice", "-n", str(NICENESS))
 
@@ -102,7 +105,8 @@ def run_uv(
     """Run uv and pass on each line that it says.
 
     keep_open: see run_process.
-    Raises EnvironmentBuildError with the last of uv's words when it fails or takes too long.
+    Raises EnvironmentBuildError with the last of uv's words when it fails or takes too long, and
+    without when the disk is full.
     """
     ended = run_process(
         [*_GIVING_WAY, find_uv(), *arguments],
@@ -113,8 +117,14 @@ def run_uv(
         timeout_s=timeout_s,
         keep_open=keep_open,
     )
-    lines = map(hide_credentials, ended.lines)
+    lines = tuple(map(hide_credentials, ended.lines))
     if ended.is_late:
         raise EnvironmentBuildError(f"{what}: uv took longer than {timeout_s:g} s", lines)
+    if ended.status != 0 and (full := [line for line in lines if _FULL.search(line)]):
+        # No output: what this disk lacks says nothing of what was to be built.
+        raise EnvironmentBuildError(
+            f"{what}: the disk is full: {full[-1].strip()}; make room (`envelope environments "
+            "--prune`, `uv cache clean`), or set ENVELOPE_ENVIRONMENTS to a folder on another disk"
+        )
     if ended.status != 0:
         raise EnvironmentBuildError(f"{what}: uv failed with status {ended.status}", lines)

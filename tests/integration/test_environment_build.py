@@ -168,6 +168,59 @@ def test_credentials_never_show_and_no_network_is_an_error(wheels, tmp_path, mon
     assert "hunter2" not in str(caught.value)
 
 
+def test_a_yanked_version_that_was_locked_is_built_and_told(wheels, tmp_path, monkeypatch):
+    """Yanking keeps a version from new choices; an exact pin was chosen before."""
+    page = tmp_path / "index" / "beta" / "index.html"
+    page.parent.mkdir(parents=True)
+    links = [
+        f'<a href="{path.as_uri()}" {"data-yanked=broken" * ("-1.0-" in path.name)}>{path.name}</a>'
+        for path in sorted(wheels.glob("beta-*"))
+    ]
+    page.write_text(f"<!DOCTYPE html><html><body>{''.join(links)}</body></html>")
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.delenv("PIP_FIND_LINKS")
+    monkeypatch.setenv("PIP_INDEX_URL", page.parents[1].as_uri())
+    lines: list[str] = []
+    python = build_environment(spec("beta==1.0"), tmp_path / "envs", log=lines.append)
+    assert says(python, "import beta; print(beta.__version__)") == "1.0"
+    assert any("`beta==1.0` is yanked" in line and "broken" in line for line in lines), lines
+
+
+def can_mount() -> bool:
+    return sys.platform == "linux" and not subprocess.call(
+        ["unshare", "-rm", "true"], stderr=subprocess.DEVNULL
+    )
+
+
+@pytest.mark.skipif(not can_mount(), reason="a small disk is mounted in a namespace of its own")
+def test_a_full_disk_is_told_with_its_remedy_and_nothing_stays(wheels, tmp_path):
+    write_wheel(wheels, "large", "1.0", files={"large.py": "x = '" + "0" * 3_000_000 + "'"})
+    (tmp_path / "spec.json").write_bytes(msgspec.json.encode(spec("large==1.0")))
+    (tmp_path / "disk").mkdir()
+    code = """
+import os, msgspec
+from pathlib import Path
+from envelope.environment import EnvironmentSpec, build_environment
+from envelope.errors import EnvironmentBuildError
+spec = msgspec.json.decode(Path("spec.json").read_bytes(), type=EnvironmentSpec)
+try:
+    build_environment(spec, Path("disk/envs"))
+except EnvironmentBuildError as exc:
+    print(exc, exc.output, os.listdir("disk/envs"))
+"""
+    mount = 'mount -t tmpfs -o size=1200k tmpfs disk && exec "$@"'
+    done = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", mount, "sh", sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"UV_CACHE_DIR": str(tmp_path / "disk" / "cache")},
+        capture_output=True,
+        text=True,
+    )
+    assert "the disk is full: " in done.stdout, done.stderr
+    assert "`envelope environments --prune`" in done.stdout
+    assert done.stdout.strip().endswith("() ['.locks']")
+
+
 def test_a_half_built_environment_is_built_again(wheels, tmp_path):
     asked = spec("beta==1.0")
     target = tmp_path / "envs" / asked.key

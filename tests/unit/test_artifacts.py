@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -240,6 +241,50 @@ def test_code_that_is_not_here_is_a_dependency_error(
         DependencyError, match=r"passing_module\.Model cannot be.*No module.*modules=\[\.\.\.\]"
     ):
         artifacts.decode(artifact, memory_store)
+
+
+@pytest.mark.parametrize(
+    "source, words",
+    [
+        pytest.param(
+            "class Other: pass",
+            ["passing_module.Model cannot be", "Can't get attribute 'Model'", "modules=[...]"],
+            id="a class that moved",
+        ),
+        pytest.param(
+            "raise RuntimeError('no licence file')",
+            ["passing_module.Model cannot be", "RuntimeError: no licence file"],
+            id="a module that fails at import",
+        ),
+        pytest.param(
+            # What torch says where it loads a CUDA tensor and finds no device.
+            "class Model:\n"
+            "    def __setstate__(self, state):\n"
+            "        raise RuntimeError('Attempting to deserialize object on a CUDA device but '\n"
+            "            'torch.cuda.is_available() is False. If you are running on ...')",
+            ["passing_module.Model needs a GPU", "resources: {num_gpus: 1}", "to the CPU before"],
+            id="a model that needs a GPU",
+        ),
+    ],
+)
+def test_code_that_differs_here_is_a_dependency_error(
+    memory_store: Store,
+    passing_module: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    source: str,
+    words: list[str],
+) -> None:
+    model = passing_module.Model()
+    model.weight = 1.0
+    artifact = artifacts.encode(model, memory_store)
+    monkeypatch.delitem(sys.modules, "passing_module")
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    (tmp_path / "passing_module.py").write_text(source)
+    importlib.invalidate_caches()
+    with pytest.raises(DependencyError) as caught:
+        artifacts.decode(artifact, memory_store)
+    assert all(word in str(caught.value) for word in words), caught.value
 
 
 def test_changed_bytes_are_never_unpickled(memory_store: Store) -> None:
