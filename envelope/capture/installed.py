@@ -260,11 +260,26 @@ def parse_origin(direct_url: str, *, installer: str = "") -> Origin:
 
 
 def without_credentials(url: str) -> str:
-    """Drop `user:password@` from a URL; `git@host` (an ssh user, no secret) stays."""
+    """Drop what lets somebody in from a URL; `git@host` (an ssh user, no secret) stays.
+
+    `user:password@`, parameters of the query whose names say so (signed addresses), and the
+    `/t/<token>` that conda puts before a channel.
+    """
     parts = urlsplit(url)
+    if not parts.scheme or not parts.netloc:
+        return url
+    query = "&".join(
+        one for one in parts.query.split("&") if not _SECRET.search(one.partition("=")[0])
+    )
+    parts = parts._replace(query=query, path=_CONDA_TOKEN.sub("/", parts.path))
+    url = urlunsplit(parts)
     if "@" not in parts.netloc or (parts.scheme == "ssh" and ":" not in parts.netloc.split("@")[0]):
         return url
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+
+
+_SECRET = re.compile("token|sig|secret|passw|credential|auth|key", re.IGNORECASE)
+_CONDA_TOKEN = re.compile("^/t/[^/]+/")
 
 
 def path_of(url: str) -> str | None:

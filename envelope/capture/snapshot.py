@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from envelope.capture.installed import Installed
+from envelope.capture.installed import Installed, without_credentials
 
 _CHANNEL = re.compile(r'"channel":\s*"([^"]*)"')
 _RECORD = re.compile(r"(?P<name>.+)-(?P<version>[^-]+)-(?P<build>[^-]+)\.json")
@@ -76,8 +76,12 @@ def _read_conda(folder: Path, stamp: int) -> tuple[dict[str, str], ...]:
             continue
         with path.open("rb") as file:
             channel = _CHANNEL.search(file.read(_HEAD_BYTES).decode("utf-8", "replace"))
-        records.append({**match.groupdict(), "channel": channel[1] if channel else ""})
+        records.append({**match.groupdict(), "channel": _channel(channel)})
     return tuple(records)
+
+
+def _channel(found: re.Match[str] | None) -> str:
+    return without_credentials(found[1]) if found else ""
 
 
 def _kind_of_prefix() -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import zstandard
 from sklearn.linear_model import LinearRegression
 
 import envelope as me
@@ -557,3 +559,37 @@ def test_any_of_json_stays_any() -> None:
 
     schema = default(save(query_function=count, api_input=[1, "a"])).schema
     assert schema.parameters[0].type == schema.output == t.Anything()
+
+
+def test_no_credential_of_an_index_is_in_the_envelope(
+    tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of nothing that pip or uv keep: settings, variables, the address of a package."""
+    secret = "hunter2"
+    for name in ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL", "UV_DEFAULT_INDEX", "UV_INDEX"):
+        monkeypatch.setenv(name, f"https://me:{secret}@host/simple")
+    (tmp_path / "pip.conf").write_text(f"[global]\nindex-url = https://me:{secret}@host/simple\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(tmp_path / "pip.conf"))
+    info = tmp_path / "site-packages" / "private_tools-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info.parent / "private_tools.py").write_text("def half(x): return x / 2\n")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: private-tools\nVersion: 1.0\n")
+    (info / "RECORD").write_text("private_tools.py,,\n")
+    address = f"https://me:{secret}@host/private_tools-1.0-py3-none-any.whl?token={secret}"
+    (info / "direct_url.json").write_text(json.dumps({"url": address, "archive_info": {}}))
+    monkeypatch.syspath_prepend(info.parent)
+    import private_tools  # type: ignore[import-not-found]  # written above
+
+    def half(x: float) -> float:
+        return float(private_tools.half(x))
+
+    envelope = save(query_function=half, api_input=1.0)
+    (package,) = [p for p in envelope.manifest.environment.packages if p.name == "private-tools"]
+    assert package.origin == "https://host/private_tools-1.0-py3-none-any.whl"
+    sys.modules.pop("private_tools")
+    for path in home.rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            if data.startswith(b"\x28\xb5\x2f\xfd"):
+                data = zstandard.ZstdDecompressor().decompressobj().decompress(data)
+            assert secret.encode() not in data, path

@@ -66,6 +66,13 @@ def test_parse_origin(record, installer, origin):
         pytest.param("ssh://git:pw@host/x", "ssh://host/x", id="ssh password"),
         pytest.param("git@github.com:a/b.git", "git@github.com:a/b.git", id="scp form"),
         pytest.param("https://host:8443/x", "https://host:8443/x", id="port"),
+        pytest.param(
+            "https://host/x.whl?raw=1&X-Amz-Signature=ab&sig=c&access_token=d#sha256=e",
+            "https://host/x.whl?raw=1#sha256=e",
+            id="signed",
+        ),
+        pytest.param("https://conda.host/t/to-ken/ours", "https://conda.host/ours", id="conda"),
+        pytest.param("file:///t/a/x.whl", "file:///t/a/x.whl", id="a folder"),
         pytest.param("manual__2026-01-01T00:00:00", "manual__2026-01-01T00:00:00", id="no url"),
     ],
 )
