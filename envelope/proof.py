@@ -44,6 +44,7 @@ from envelope.errors import (
 from envelope.manifest import Function, Manifest
 from envelope.proof_process import Result, Step, Task
 from envelope.registry import EnvelopeRow, Proof, Report
+from envelope.replay import Replay
 from envelope.store import Store
 from envelope.transfer import copy_envelope
 
@@ -113,23 +114,13 @@ def verify(
     StorageError, and DependencyError for another Python minor or a machine that cannot build:
     nothing was tried then, and nothing is recorded.
     """
-    if tolerance is not None and not (math.isfinite(tolerance) and tolerance >= 0):
-        raise ConfigError(f"tolerance is {tolerance}; give a relative difference, as in 0.001")
+    check_tolerance(tolerance)
     settings = connection.settings
     place = Workplace(environments_dir=settings.environments_dir, tell=tell or _tell_stderr)
     try:
         report = prove(connection.store, row, place, tolerance)
     except ProofError as exc:
-        # The resolver's words are kept, not what the model prints: that may be anybody's data.
-        words = exc.output if exc.step == "build" else ()
-        detail = "\n".join([f"{_STEPS[exc.step]} failed: {exc.reason}", *words])
-        connection.registry.add_proof(
-            row.id,
-            platform=platform_tag(),
-            ok=False,
-            actor=connection.actor,
-            detail=detail.replace("\0", "").encode(errors="replace").decode(),
-        )
+        record_failure(connection, exc, platform=platform_tag())
         raise
     finally:
         sweep(place.environments_dir, limit_bytes=settings.environments_max_bytes)
@@ -138,9 +129,57 @@ def verify(
     )
 
 
+def check_tolerance(tolerance: float | None) -> None:
+    """Raise ConfigError for what is no relative difference."""
+    if tolerance is not None and not (math.isfinite(tolerance) and tolerance >= 0):
+        raise ConfigError(f"tolerance is {tolerance}; give a relative difference, as in 0.001")
+
+
+def record_failure(connection: Connection, failed: ProofError, *, platform: str) -> None:
+    """Record that an envelope was tried on a platform and is not proved there."""
+    # The resolver's words are kept, not what the model prints: that may be anybody's data.
+    words = failed.output if failed.step == "build" else ()
+    detail = "\n".join([f"{_STEPS[failed.step]} failed: {failed.reason}", *words])
+    connection.registry.add_proof(
+        failed.envelope_id,
+        platform=platform,
+        ok=False,
+        actor=connection.actor,
+        detail=detail.replace("\0", "").encode(errors="replace").decode(),
+    )
+
+
 def prove(store: Store, row: EnvelopeRow, place: Workplace, tolerance: float | None) -> Report:
     """Rebuild, load, replay. Records nothing. Raises as `verify` does."""
     began = time.perf_counter()
+    manifest = check_provable(store, row, tolerance)
+    spec, python = _build(manifest, place)
+    place.tell(f"loading it and replaying {len(row.functions)} function(s) there")
+    functions = replay_with(
+        store,
+        Replayed(
+            envelope_id=row.id,
+            manifest_sha256=row.manifest_sha256,
+            function_hashes=dict(row.functions),
+        ),
+        python,
+        tolerance=tolerance,
+        timeout_s=place.timeout_s,
+    )
+    return Report(
+        python=spec.python,
+        environment=spec.key,
+        took_s=round(time.perf_counter() - began, 3),
+        functions=functions,
+    )
+
+
+def check_provable(store: Store, row: EnvelopeRow, tolerance: float | None) -> Manifest:
+    """Read an envelope that is to be proved by a Python like this one.
+
+    Raises ProofError when its records were changed or its answers are of chance, DependencyError
+    for another Python minor.
+    """
     try:
         manifest = store.get_manifest(row.id, row.manifest_sha256)
         functions = [store.get_function(row.id, *pair) for pair in row.functions.items()]
@@ -149,25 +188,36 @@ def prove(store: Store, row: EnvelopeRow, place: Workplace, tolerance: float | N
     check_python(locked=manifest.environment.python, running=platform.python_version())
     if tolerance is None:
         _refuse_random(row.id, functions)
-    spec, python = _build(manifest, place)
+    return manifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """The envelope that is replayed, by what its registry row says."""
+
+    envelope_id: str
+    manifest_sha256: str
+    function_hashes: dict[str, str]
+
+
+def replay_with(
+    store: Store, what: Replayed, python: Path, *, tolerance: float | None, timeout_s: float
+) -> dict[str, Replay]:
+    """Load an envelope in a fresh process of `python` and replay its samples, by function.
+
+    Raises ProofError, StorageError.
+    """
     with tempfile.TemporaryDirectory(prefix="envelope-proof-", ignore_cleanup_errors=True) as name:
         folder = Path(name)
         task = Task(
-            store_url=_within_reach(store, row, folder),
-            envelope_id=row.id,
-            manifest_sha256=row.manifest_sha256,
-            function_hashes=dict(row.functions),
+            store_url=_within_reach(store, what, folder),
+            envelope_id=what.envelope_id,
+            manifest_sha256=what.manifest_sha256,
+            function_hashes=what.function_hashes,
             modules_dir=str(folder / "modules"),
             rtol=tolerance,
         )
-        place.tell(f"loading it and replaying {len(functions)} function(s) there")
-        result = _carry_out(task, python, folder, place.timeout_s)
-    return Report(
-        python=spec.python,
-        environment=spec.key,
-        took_s=round(time.perf_counter() - began, 3),
-        functions=result.functions,
-    )
+        return dict(_carry_out(task, python, folder, timeout_s).functions)
 
 
 def proof_spec(manifest: Manifest) -> EnvironmentSpec:
@@ -244,7 +294,7 @@ def _without_packages(tell: Tell) -> Tell:
     return lambda line: None if line.startswith((" ", "Using ")) else tell(f"uv: {line}")
 
 
-def _within_reach(store: Store, row: EnvelopeRow, folder: Path) -> str:
+def _within_reach(store: Store, what: Replayed, folder: Path) -> str:
     """Return a store that needs no credentials, which the proving process has not."""
     if store.folder.is_local:
         return store.url
@@ -253,12 +303,12 @@ def _within_reach(store: Store, row: EnvelopeRow, folder: Path) -> str:
         copy_envelope(
             store,
             near,
-            row.id,
-            manifest_sha256=row.manifest_sha256,
-            function_hashes=row.functions,
+            what.envelope_id,
+            manifest_sha256=what.manifest_sha256,
+            function_hashes=what.function_hashes,
         )
     except IntegrityError as exc:
-        raise ProofError(str(exc), envelope_id=row.id, step="load") from exc
+        raise ProofError(str(exc), envelope_id=what.envelope_id, step="load") from exc
     return near.url
 
 

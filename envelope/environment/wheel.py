@@ -6,7 +6,7 @@ import base64
 import csv
 import hashlib
 import io
-import os
+import uuid
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,7 +41,8 @@ def repack_wheel(distribution: str, target: Path) -> Path:
     try:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(f".{os.getpid()}.partial")
+            # Builders are threads of one process, too.
+            partial = path.with_suffix(f".{uuid.uuid4().hex}.partial")
             partial.write_bytes(_zip(files, info))
             partial.replace(path)
     except OSError as exc:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+import types
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,14 +13,17 @@ from typing import Any
 import httpx
 import pytest
 
-from envelope.capture.environment import capture_environment
+import envelope as me
+from envelope.capture.environment import capture_environment, platform_tag
 from envelope.capture.installed import installed
-from envelope.environment import is_ready
+from envelope.environment import is_ready, sweep
+from envelope.environment import look as look_at
 from envelope.manifest import Manifest, Package
 from envelope.store import Store
 from ray_runtime import cluster
 from ray_runtime.environments import reason_of, runtime_env_for
 from tests.cluster.conftest import Platform, leave
+from tests.cluster.deployments import save, times, with_another_lock
 from tests.manifests import a_manifest, an_environment
 
 # Pure Python, small, needed by nothing that Ray pulls in, and not the version that is here.
@@ -212,6 +217,66 @@ def test_what_a_model_needs_is_captured_and_satisfied_here(
     ask(runtime_env_for(store, manifest))
 
     assert built(ray_only) == before
+
+
+def test_an_environment_is_in_use_while_a_worker_lives(ray_only: Platform, store: Store) -> None:
+    import ray
+
+    ray_only.connect()
+    root = ray_only.settings.environments_dir
+    runtime_env = runtime_env_for(store, lock(OTHER))
+    ask(runtime_env)
+    target = root / runtime_env["envelope"]["key"]
+    for name in ("READY", "IN_USE"):
+        os.utime(target / name, (0, 0))  # as if it had been asked for long ago
+
+    def wait() -> int:
+        import os
+        import time
+
+        time.sleep(60)
+        return os.getpid()
+
+    task = ray.remote(types.FunctionType(wait.__code__, {"__name__": "__main__"}, "wait"))
+    held = task.options(runtime_env=runtime_env, num_cpus=0.1).remote()
+    deadline = time.monotonic() + 60
+    while state_of(target) != "in use":
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    assert target.name not in [one.key for one in sweep(root, limit_bytes=10**12)]
+    ray.cancel(held, force=True)
+
+
+def state_of(target: Path) -> str:
+    os.utime(target / "READY", (0, 0))
+    return next(one.state for one in look_at(target.parent) if one.key == target.name)
+
+
+def test_an_envelope_is_proved_on_the_cluster(
+    ray_only: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the environment of a replica, and not where it was saved; a failure is a fact too."""
+    for name, value in ray_only.environ.items():
+        if name.startswith("ENVELOPE_"):
+            monkeypatch.setenv(name, value)
+    saved = save(times(2.0))
+    elsewhere = with_another_lock(saved, OTHER)
+    proved = ray_only.run("envelope", "verify", elsewhere, "--cluster")
+    assert proved.returncode == 0, proved.stdout
+    assert "equal, bit for bit" in proved.stdout
+
+    (proof,) = me.get(elsewhere).proofs()
+    assert proof.report is not None and (proof.ok, proof.platform) == (True, platform_tag())
+    assert (ray_only.settings.environments_dir / proof.report.environment / "READY").exists()
+
+    lacking = with_another_lock(saved, Package(name="lark", version="99.0.0"))
+    refused = ray_only.run("envelope", "verify", lacking, "--cluster")
+    assert refused.returncode == 1
+    assert "rebuilding its environment failed" in refused.stdout
+    assert "lark==99.0.0" in refused.stdout
+    assert [(one.ok, "lark==99.0.0" in one.detail) for one in me.get(lacking).proofs()] == [
+        (False, True)
+    ]
 
 
 def test_an_environment_outlives_the_cluster(ray_only: Platform, store: Store) -> None:
