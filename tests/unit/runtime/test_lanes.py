@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import envelope as me
-from ray_runtime.lanes import STRIKES, TOO_SLOW_S, Lane, Pool, place_of, threads_for
+from ray_runtime.lanes import STRIKES, TOO_SLOW_S, Pool, place_of, threads_for
 from ray_runtime.pace import TRIAL_CALLS, Pace
 from ray_runtime.protocols.formats import formats_of
 from ray_runtime.protocols.problem import QueueFull, TimedOut
