@@ -11,10 +11,14 @@ import threading
 from datetime import UTC, datetime
 from functools import partial
 
-from controller.loop import Controller, run
+from ulid import ULID
+
+from controller.lease import Tenure
+from controller.loop import Controller, Lead, run
 from controller.notify import start_notifiers, webhooks_of
 from controller.releases import Releases
 from controller.server import serving
+from controller.supervisor import HOLDER
 from controller.watchdog import Watchdog
 from envelope.connection import Connection, connect
 from envelope.errors import EnvelopeError
@@ -30,17 +34,27 @@ def main() -> int:
     log.setLevel(logging.INFO)
     stop = threading.Event()
     _listen(stop)
-    controller_id = f"{socket.gethostname()}-{os.getpid()}"
+    host, pid = socket.gethostname(), os.getpid()
+    controller_id = f"{host}-{pid}"
     try:
         connection = connect(Settings.read())
         log.info("controller started", extra={"controller": controller_id})
         settings = connection.settings
+        tenure = Tenure(
+            connection.registry,
+            holder=os.environ.get(HOLDER) or str(ULID()),
+            host=host,
+            pid=pid,
+        )
         webhooks = list(webhooks_of(settings.webhooks, settings.notify_on))
-        start_notifiers(connection.registry, webhooks, settings.home / "run", stop)
+        start_notifiers(
+            connection.registry, webhooks, settings.home / "run", stop, leads=tenure.leads
+        )
         with serving(connection):
             run(
                 connection.registry,
                 join=partial(_join, connection, stop),
+                tenure=tenure,
                 controller_id=controller_id,
                 stop=stop,
                 watchdog=Watchdog(),
@@ -57,27 +71,29 @@ def _listen(stop: threading.Event) -> None:
         signal.signal(number, lambda *_: stop.set())
 
 
-def _join(connection: Connection, stop: threading.Event) -> Controller:
+def _join(connection: Connection, stop: threading.Event) -> Lead:
     """Join the cluster, and leave what this process knew of another one behind."""
     cluster.disconnect()
     cluster.connect(connection.settings)
     cluster.ensure_serve(connection.settings)
-    cluster.ensure_serve(connection.settings)
     # Serve reads its flags when it is imported; they are set by now.
-    from controller.serve import Preparer, RayServe
+    import controller.serve  # noqa: F401 - a standby has it ready
 
     _listen(stop)  # Ray has put its own handlers there
     log.info("joined the cluster")
+    return partial(_lead, connection)
+
+
+def _lead(connection: Connection, epoch: int) -> Controller:
+    """Begin to lead, by registry and writer that refuse everything once another does."""
+    from controller.serve import Preparer, RayServe
+
+    registry = connection.registry.led_by(epoch)
     preparer = Preparer(connection.settings, connection.store)
-    releases = Releases(
-        connection.registry,
-        prepare=preparer.prepare,
-        read_function=preparer.read_function,
-    )
     return Controller(
-        registry=connection.registry,
-        serve=RayServe(connection.settings),
-        releases=releases,
+        registry=registry,
+        serve=RayServe(connection.settings, epoch),
+        releases=Releases(registry, prepare=preparer.prepare, read_function=preparer.read_function),
         clock=lambda: datetime.now(UTC),
     )
 

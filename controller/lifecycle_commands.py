@@ -19,7 +19,7 @@ PAGES_TIMEOUT_S = 5.0
 TAIL_LINES = 12
 
 if TYPE_CHECKING:
-    from envelope.registry import ReleaseRow
+    from envelope.registry import ControllerRow, Lease, ReleaseRow
     from ray_runtime.cluster import ClusterStatus
 
 
@@ -108,15 +108,23 @@ def show_status(as_json: bool) -> None:
 
     settings = Settings.read()
     found = cluster.status(settings)
-    seen_s = _last_beat_s(settings)
     overdue = _overdue(settings)
+    seen_s, (leader, standbys) = _last_beat_s(settings), _leadership(settings)
     if as_json:
-        record = asdict(found) | {"controller_seen_s": seen_s, "overdue": overdue}
+        record = asdict(found) | {
+            "controller_seen_s": seen_s,
+            "leader": asdict(leader) if leader else None,
+            "standbys": [asdict(each) for each in standbys],
+            "overdue": overdue,
+        }
         click.echo(json.dumps(record, default=str, indent=2))
     else:
         _print_status(found, seen_s)
+        for line in describe_leadership(leader, standbys):
+            click.echo(line)
         for name, reason in overdue.items():
             click.echo(f"overdue     {name}: {reason}")
+        _print_listeners(found)
     sys.exit(0 if found.state in ("running", "remote") and found.controller else 1)
 
 
@@ -131,6 +139,24 @@ def _print_status(found: ClusterStatus, seen_s: float | None) -> None:
     click.echo(f"controller  {'running' if found.controller else 'not running'}, {seen}")
     for what, where in found.urls.items():
         click.echo(f"{what:<11} {where}")
+
+
+def describe_leadership(leader: Lease | None, standbys: Sequence[ControllerRow]) -> list[str]:
+    """Say who leads and who stands by, a line each; [] where no controller ever led."""
+    if leader is None:
+        return []
+    who = f"{leader.host} (pid {leader.pid}), epoch {leader.epoch}"
+    lost = f"nobody; {who} led until {-leader.left_s:.0f} s ago"
+    return [
+        f"leader      {who if leader.is_held else lost}",
+        *(
+            f"standby     {each.host} (pid {each.pid}), seen {each.seen_s:.0f} s ago"
+            for each in standbys
+        ),
+    ]
+
+
+def _print_listeners(found: ClusterStatus) -> None:
     if found.listeners:
         click.echo("listening   * is every interface: Ray's ask for a token, HAProxy's do not")
     for listener in found.listeners:
@@ -186,8 +212,26 @@ def _of(releases: Sequence[ReleaseRow], deployment: str) -> list[ReleaseRow]:
     return [each for each in releases if each.deployment == deployment]
 
 
+def _leadership(settings: Settings) -> tuple[Lease | None, list[ControllerRow]]:
+    """Who leads, and which other controllers are alive; nobody where it cannot be known."""
+    from envelope.connection import connect
+    from envelope.delivery import CONTROLLER_SILENT_AFTER
+    from envelope.errors import EnvelopeError
+
+    if not _has_registry(settings):
+        return None, []
+    try:
+        registry = connect(settings).registry
+        leader = registry.lease()
+        alive = registry.controllers(CONTROLLER_SILENT_AFTER.total_seconds())
+    except EnvelopeError:
+        return None, []
+    itself = (leader.host, leader.pid) if leader else None
+    return leader, [each for each in alive if (each.host, each.pid) != itself]
+
+
 def _has_registry(settings: Settings) -> bool:
-    """Whether there is one to look at: looking creates nothing."""
+    """Looking creates nothing."""
     scheme, _, path = settings.registry_url.partition(":///")
     return scheme != "sqlite" or Path(path).exists()
 

@@ -16,6 +16,7 @@ from controller.age import overdue
 from controller.apply import Serve, application_of, perform
 from controller.backoff import Backoff, Postponed
 from controller.gates import Rejected
+from controller.lease import STANDBY_S, Tenure
 from controller.plan import plan
 from controller.releases import Releases, is_retryable
 from controller.rules import Choice, Hand, choose, describe_failure, failure_of, in_order
@@ -36,7 +37,7 @@ from controller.state import (
 )
 from controller.view import View, live_row
 from controller.watchdog import Watchdog
-from envelope.errors import EnvelopeError, StorageError
+from envelope.errors import Deposed, EnvelopeError, StorageError
 from envelope.registry import DeploymentRow, Registry, ReleaseRow
 from ray_runtime.traffic import Traffic
 
@@ -243,38 +244,64 @@ def _is_in_doubt(wish: Desired, seen: Observed) -> bool:
 # --- again and again
 
 
+Lead = Callable[[int], Controller]
+"""Begins to lead by the epoch of a lease. May raise Deposed, StorageError and ClusterError."""
+
+
 def run(
     registry: Registry,
     *,
-    join: Callable[[], Controller],
+    join: Callable[[], Lead],
+    tenure: Tenure,
     controller_id: str,
     stop: Event,
     watchdog: Watchdog,
 ) -> None:
-    """Take turns until `stop`. Errors that pass are waited out; others end the process.
+    """Take turns until `stop`, while this process leads; another that joined stands by.
 
-    join: joins the cluster, also again, and returns a controller that knows nothing yet.
+    Errors that pass are waited out, and another may lead meanwhile; others end the process.
+    join: joins the cluster, also again, and returns what makes a controller that knows nothing yet.
     """
     backoff = Backoff(first_s=FIRST_DELAY_S, longest_s=LONGEST_DELAY_S)
-    controller: Controller | None = None
-    while not stop.is_set():
-        try:
-            _beat(registry, controller_id)
-            if controller is None:
-                with watchdog.limit("joining the cluster", JOIN_LIMIT_S):
-                    controller = join()
-            with watchdog.limit("a turn", TURN_LIMIT_S):
-                turn = controller.turn()
-            if turn.wait_s:
-                registry.wait_for_change(controller.view.seen, turn.wait_s)
-            backoff.count = 0
-        except EnvelopeError as exc:
-            if not is_retryable(exc):
-                raise
-            controller = None
-            delay_s = backoff.next_s()
-            log.warning("trying again later", extra={"reason": str(exc), "delay_s": delay_s})
-            _pause(registry, controller_id, delay_s, stop)
+    lead: Lead | None = None
+    led: tuple[int, Controller] | None = None
+    with tenure.kept():
+        while not stop.is_set():
+            try:
+                _beat(registry, controller_id)
+                if lead is None:
+                    with watchdog.limit("joining the cluster", JOIN_LIMIT_S):
+                        lead = join()
+                epoch = tenure.take()
+                if epoch is None:
+                    led = None
+                    stop.wait(STANDBY_S)
+                    continue
+                if led is None or led[0] != epoch:
+                    with watchdog.limit("taking over", JOIN_LIMIT_S):
+                        led = (epoch, lead(epoch))
+                _turn(led[1], registry, watchdog)
+                backoff.count = 0
+            except Deposed as exc:
+                log.warning("deposed", extra={"reason": str(exc)})
+                tenure.resign()
+                led = None
+            except EnvelopeError as exc:
+                if not is_retryable(exc):
+                    raise
+                tenure.resign()
+                lead = led = None
+                delay_s = backoff.next_s()
+                log.warning("trying again later", extra={"reason": str(exc), "delay_s": delay_s})
+                _pause(registry, controller_id, delay_s, stop)
+
+
+def _turn(controller: Controller, registry: Registry, watchdog: Watchdog) -> None:
+    """Take a turn, and wait as long as it says or until the registry changes."""
+    with watchdog.limit("a turn", TURN_LIMIT_S):
+        turn = controller.turn()
+    if turn.wait_s:
+        registry.wait_for_change(controller.view.seen, turn.wait_s)
 
 
 def _beat(registry: Registry, controller_id: str) -> None:

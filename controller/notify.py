@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
@@ -50,13 +50,23 @@ class Webhook:
 
 
 class Notifier:
-    """Follows the feed for one webhook. folder: where its place in the feed is kept."""
+    """Follows the feed for one webhook, while this process leads.
+
+    folder: where its place in the feed is kept. leads: whether it is this process that tells.
+    """
 
     def __init__(
-        self, registry: Registry, webhook: Webhook, folder: Path, *, retry: Retry = RETRY
+        self,
+        registry: Registry,
+        webhook: Webhook,
+        folder: Path,
+        *,
+        leads: Callable[[], bool] = lambda: True,
+        retry: Retry = RETRY,
     ) -> None:
         self._registry = registry
         self._webhook = webhook
+        self._leads = leads
         self._place = folder / f"notified-{webhook.name}"
         self._http = urllib3.PoolManager(retries=retry, timeout=TIMEOUT_S)
 
@@ -75,10 +85,13 @@ class Notifier:
                 log.warning("notifications wait", extra={"reason": str(exc)})
 
     def catch_up(self) -> None:
-        """Tell all that has happened since the last time. Raises StorageError, OSError."""
+        """Tell all that has happened since the last time; a standby only keeps up with it.
+
+        Raises StorageError, OSError.
+        """
         changes = self._registry.changes(self._seen(), limit=PAGE)
         for change in changes:
-            if _state(change) in self._webhook.states:
+            if _state(change) in self._webhook.states and self._leads():
                 self._tell(message_of(self._registry, change))
             self._remember(change.seq)
 
@@ -111,11 +124,16 @@ class Notifier:
 
 
 def start_notifiers(
-    registry: Registry, webhooks: Sequence[Webhook], folder: Path, stop: Event
+    registry: Registry,
+    webhooks: Sequence[Webhook],
+    folder: Path,
+    stop: Event,
+    *,
+    leads: Callable[[], bool],
 ) -> None:
     """Follow the feed for each webhook until `stop`."""
     for webhook in webhooks:
-        Notifier(registry, webhook, folder).start(stop)
+        Notifier(registry, webhook, folder, leads=leads).start(stop)
 
 
 def webhooks_of(urls: Sequence[str], states: Sequence[str]) -> Iterator[Webhook]:

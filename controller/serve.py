@@ -18,15 +18,20 @@ from ray_runtime import apps, shares
 from ray_runtime.connection import serve_url
 from ray_runtime.environments import runtime_env_for
 from ray_runtime.traffic import Split, Traffic
+from ray_runtime.writer import FencedWriter
 
 PROBES = 16  # deployments asked at once what answers; one that hangs takes two seconds
 MANIFESTS = 512  # kept in memory, some 20 kB each; and as many functions
 
 
 class RayServe:
-    """The Serve of the cluster that this process has joined."""
+    """The Serve of the cluster that this process has joined, for the leader of one epoch.
 
-    def __init__(self, settings: Settings) -> None:
+    Raises Deposed, also when made, once another leads.
+    """
+
+    def __init__(self, settings: Settings, epoch: int) -> None:
+        self._writer = FencedWriter(epoch)
         self._serve_url = serve_url(settings)
         self._probes = ThreadPoolExecutor(PROBES, thread_name_prefix="answering")
 
@@ -39,17 +44,18 @@ class RayServe:
 
     def deploy(self, applications: Sequence[Prepared]) -> None:
         if any(each.slot != "main" for each in applications):
-            shares.start_shares()
-        apps.deploy([replace(each.spec, slot=each.slot) for each in applications])
+            self._writer.write(shares.start_shares)
+        specs = [replace(each.spec, slot=each.slot) for each in applications]
+        self._writer.write(apps.deploy, specs)
 
     def delete(self, applications: Sequence[str]) -> None:
-        apps.delete(applications)
+        self._writer.write(apps.delete, applications)
 
     def traffic(self) -> Mapping[str, Traffic]:
         return shares.read_traffic()
 
     def split(self, splits: Mapping[str, Split | None]) -> None:
-        shares.put_splits(splits)
+        self._writer.write(shares.put_splits, splits)
 
 
 class Preparer:

@@ -20,6 +20,8 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from ulid import ULID
+
 from envelope.errors import ClusterError
 from envelope.settings import Settings
 from ray_runtime import cluster
@@ -33,6 +35,7 @@ STOP_TIMEOUT_S = 4.0  # less than `envelope down` gives the supervisor before it
 START_TIMEOUT_S = 60.0  # it imports little: 0.5 s
 MAX_LOG_BYTES = 50 * 1024 * 1024  # then the log becomes controller.log.1, at the next start
 LOCK = "supervisor.lock"
+HOLDER = "ENVELOPE_LEASE_HOLDER"  # shared by a supervisor's controllers, one after the other
 ALREADY = 3  # exit status: another holds the lock
 PR_SET_PDEATHSIG = 1
 
@@ -134,6 +137,7 @@ def main() -> None:
         signal.signal(number, lambda *_: stopping.set())
     with lock:
         os.environ[ROLE] = "controller"
+        os.environ[HOLDER] = str(ULID())
         log = log_path(settings)
         supervise([sys.executable, "-m", "controller"], log, stopping, partial(_say, log))
 

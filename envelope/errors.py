@@ -9,7 +9,8 @@
     ├── ModelNotFound              nothing matches: change the id or the query
     ├── QueryError                 the query cannot be understood: change the text at the column
     ├── ConfigError                a setting, YAML file or name is wrong: change it
-    └── ClusterError               Ray or Serve is not in the state that the call needs
+    ├── ClusterError               Ray or Serve is not in the state that the call needs
+    └── Deposed                    another controller leads by now: write nothing, stand by
 
 Every message says what happened, where, and the remedy.
 """
@@ -96,3 +97,7 @@ class ConfigError(EnvelopeError):
 
 class ClusterError(EnvelopeError):
     """Ray or Serve is not in the state that the call needs."""
+
+
+class Deposed(EnvelopeError):
+    """A controller that does not lead any more tried to write; nothing was written."""

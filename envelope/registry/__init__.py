@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from envelope.registry import (
     facts,
     heartbeat,
     history,
+    lease,
     metrics,
     migrate,
     proofs,
@@ -25,7 +27,9 @@ from envelope.registry.delivery_registry import DeliveryRegistry
 from envelope.registry.engine import BUSY_TIMEOUT_S, Clock, Database, open_database
 from envelope.registry.envelopes import EnvelopePage, EnvelopeRow
 from envelope.registry.exclusions import Exclusion, Pause
+from envelope.registry.heartbeat import ControllerRow
 from envelope.registry.history import History
+from envelope.registry.lease import Lease
 from envelope.registry.metrics import MetricPage, MetricPoint, check_time
 from envelope.registry.proofs import Proof, Report
 from envelope.registry.protected_tags import refuse_protected
@@ -37,12 +41,14 @@ from envelope.registry.tags import TagChange
 __all__ = [
     "BatchJobRow",
     "Change",
+    "ControllerRow",
     "DeploymentRow",
     "EnvelopeFacts",
     "EnvelopePage",
     "EnvelopeRow",
     "Exclusion",
     "History",
+    "Lease",
     "MetricPage",
     "MetricPoint",
     "Pause",
@@ -273,7 +279,7 @@ class Registry(DeliveryRegistry):
         """Every proof of an envelope, oldest first."""
         return proofs.read_proofs(self.database, envelope_id)
 
-    # --- change feed and heartbeat
+    # --- change feed, heartbeat and lease
 
     def changes(self, after: int, limit: int = 1000) -> list[Change]:
         """The changes after number `after`, oldest first."""
@@ -294,3 +300,33 @@ class Registry(DeliveryRegistry):
     def last_beat(self) -> datetime | None:
         """When any controller was last alive; None if never."""
         return heartbeat.last_beat(self.database)
+
+    def controllers(self, within_s: float) -> list[ControllerRow]:
+        """The controllers that were alive within the last `within_s` seconds."""
+        return heartbeat.read_controllers(self.database, within_s)
+
+    def lease(self) -> Lease | None:
+        """Which controller leads; None when none ever did."""
+        return lease.read_lease(self.database)
+
+    def claim_lease(self, holder: str, *, host: str, pid: int, ttl_s: float) -> Lease:
+        """Take the lease if it is free or the holder's own; return it as it is then.
+
+        ttl_s: how long it is held unless it is renewed. Another epoch than the one before, always.
+        """
+        return lease.claim(self.database, holder, host=host, pid=pid, ttl_s=ttl_s)
+
+    def renew_lease(self, epoch: int, *, ttl_s: float) -> bool:
+        """Hold the lease longer; False when another has taken it."""
+        return lease.renew(self.database, epoch, ttl_s=ttl_s)
+
+    def resign_lease(self, epoch: int) -> bool:
+        """Let another take the lease at once; False when another has taken it already."""
+        return lease.resign(self.database, epoch)
+
+    def led_by(self, epoch: int) -> Registry:
+        """This registry for the controller of one epoch, on the same connections.
+
+        Its writes raise Deposed, and write nothing, once another has taken the lease.
+        """
+        return Registry(replace(self.database, fence=lease.fence(epoch)))

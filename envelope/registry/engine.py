@@ -48,6 +48,7 @@ class Database:
     """An open database. name: its URL without the password, for messages.
 
     clock: None asks the database (PostgreSQL), so that every machine registers by one clock.
+    fence: asked first in every transaction that writes; raises for a writer that must not.
     """
 
     engine: Engine
@@ -55,6 +56,7 @@ class Database:
     name: str
     clock: Clock | None
     busy_timeout_s: float
+    fence: Callable[[Connection], None] | None = None
 
     @property
     def is_sqlite(self) -> bool:
@@ -82,6 +84,8 @@ class Database:
         with self._translated(), self.engine.connect() as connection:
             connection = connection.execution_options(envelope_begin="IMMEDIATE")
             with connection.begin():
+                if self.fence is not None:
+                    self.fence(connection)
                 yield connection
 
     def now(self, connection: Connection) -> datetime:

@@ -370,6 +370,19 @@ controllers = Table(
     Column("beat_at", UtcTime, nullable=False),
 )
 
+# At most one row: which controller leads. epoch grows with each that takes it over.
+lease = Table(
+    "lease",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("holder", WORDS, nullable=False),
+    Column("host", WORDS, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("taken_at", UtcTime, nullable=False),
+    Column("expires_at", UtcTime, nullable=False),
+)
+
 changes = Table(
     "changes",
     metadata,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import random
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,10 +19,12 @@ import pytest
 import envelope as me
 from controller import supervisor
 from envelope.connection import Connection, connect, disconnect
-from envelope.registry import ReleaseRow
+from envelope.errors import Deposed
+from envelope.registry import Registry, ReleaseRow
 from ray_runtime import apps, cluster
 from ray_runtime.home import Home
-from ray_runtime.processes import find_processes
+from ray_runtime.processes import ROLE, find_processes
+from ray_runtime.writer import FencedWriter
 from tests.cluster.conftest import Platform, leave
 from tests.cluster.deployments import ROW, replica_pids, save, times
 
@@ -227,6 +231,67 @@ def test_killed_at_random_moments_of_swaps(delivery: Delivery) -> None:
     assert load.report.failed == 0, load.report
     expected = [(each, "retired") for each in [first, *swaps[:-1]]] + [(swaps[-1], "live")]
     assert delivery.states() == expected, "each once, none failed"
+
+
+@contextmanager
+def another_controller(delivery: Delivery) -> Iterator[subprocess.Popen[bytes]]:
+    """A second controller of the same platform, that no supervisor starts again."""
+    home = Home(delivery.platform.settings.home)
+    environ = supervisor.supervisor_environment(delivery.platform.settings, home)
+    log = delivery.platform.settings.home / "logs" / "second.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "controller"],
+            env={**delivery.platform.environ, **environ, ROLE: "second"},
+            cwd=home.empty,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        delivery.wait(lambda: "another leads" in log.read_text())
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_a_standby_takes_over_and_the_former_leader_is_refused(delivery: Delivery) -> None:
+    """The supervised controller stands still, so that nothing starts it again."""
+    registry = delivery.connection.registry
+    first, second = save(times(1.0)), save(times(2.0))
+    delivery.tag(first)
+    delivery.wait_until_live(first)
+    lease = registry.lease()
+    assert lease is not None
+    with another_controller(delivery) as other:
+        assert f"standby     {lease.host} (pid {other.pid})" in delivery.command("status")
+        delivery.tag(second)
+        delivery.wait(lambda: (second, "starting") in delivery.states())
+        os.kill(lease.pid, signal.SIGSTOP)
+        began = time.monotonic()
+        delivery.wait(lambda: _leader(registry) == other.pid, timeout_s=10)
+        print(f"a standby leads {time.monotonic() - began:.1f} s after the leader stood still")
+        delivery.wait_until_live(second)
+        assert delivery.states() == [(first, "retired"), (second, "live")]
+
+        delivery.platform.connect()
+        with pytest.raises(Deposed, match=f"not from {lease.epoch}; nothing was changed"):
+            FencedWriter(lease.epoch)
+        os.kill(lease.pid, signal.SIGCONT)
+        other.kill()
+        other.wait()
+        began = time.monotonic()
+        delivery.wait(lambda: _leader(registry) == lease.pid, timeout_s=10)
+        print(f"the other one leads {time.monotonic() - began:.1f} s after a kill -9")
+    last = save(times(3.0))
+    delivery.tag(last)
+    delivery.wait_until_live(last)
+    assert [state for _, state in delivery.states()] == ["retired", "retired", "live"]
+
+
+def _leader(registry: Registry) -> int | None:
+    lease = registry.lease()
+    return lease.pid if lease is not None and lease.is_held else None
 
 
 def replica_pids_of(delivery: Delivery) -> set[int]:

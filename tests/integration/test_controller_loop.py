@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from controller import loop
-from controller.loop import Controller, run
+from controller.lease import Tenure
+from controller.loop import Lead, run
 from controller.watchdog import Watchdog
 from envelope.errors import ClusterError, ConfigError
 from tests.delivery_world import World
@@ -23,6 +24,10 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     world = World.open(tmp_path / "registry.db")
     yield world
     world.registry.close()
+
+
+def tenure(world: World, holder: str = "here") -> Tenure:
+    return Tenure(world.registry, holder=holder, host="here", pid=1)
 
 
 def never(what: str, limit_s: float) -> None:
@@ -39,8 +44,9 @@ class Joining:
         self.joined = 0
         self._world, self._failures, self._until = world, failures, until
 
-    def __call__(self) -> Controller:
+    def __call__(self) -> Lead:
         self.joined += 1
+        self._world.serve.is_down &= self.joined == 1
         if self.joined <= self._failures:
             raise ClusterError("no cluster runs; run `envelope up`")
         controller = self._world.controller
@@ -53,12 +59,13 @@ class Joining:
             return taken
 
         controller.turn = turn  # type: ignore[method-assign]
-        return controller
+        return lambda epoch: controller
 
     def run(self) -> None:
         run(
             self._world.registry,
             join=self,
+            tenure=tenure(self._world),
             controller_id="here-1",
             stop=self.stop,
             watchdog=Watchdog(never),
@@ -79,21 +86,19 @@ def test_a_cluster_that_goes_is_joined_again(world: World) -> None:
     world.save(ok="yes")
     world.serve.is_down = True
     joining = Joining(world, until=lambda: [state for _, state in world.states()] == ["starting"])
-    back = threading.Timer(0.1, lambda: setattr(world.serve, "is_down", False))
-    back.start()
     joining.run()
-    back.join()
-    assert joining.joined > 1
+    assert joining.joined == 2
 
 
 def test_a_mistake_of_the_configuration_ends_the_process(world: World) -> None:
-    def join() -> Controller:
+    def join() -> Lead:
         raise ConfigError("ENVELOPE_SERVE_PORT is not a port")
 
     with pytest.raises(ConfigError):
         run(
             world.registry,
             join=join,
+            tenure=tenure(world),
             controller_id="here-1",
             stop=threading.Event(),
             watchdog=Watchdog(never),
