@@ -8,11 +8,11 @@ from datetime import datetime
 from itertools import islice
 
 from controller.age import overdue
+from controller.matches import RuleMatches
 from controller.rules import (
     Candidate,
     Choice,
     Hand,
-    RuleMatches,
     choose,
     describe_failure,
     failure_of,

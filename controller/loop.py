@@ -43,6 +43,7 @@ from ray_runtime.traffic import Traffic
 
 LOOK_AGAIN_S = 0.25  # while something starts; one look at Serve takes about 5 ms
 IDLE_S = 2.0  # and a heartbeat at least as often
+CHOOSING_S = 1.0  # of a turn at most; when 10,000 rules are read for the first time, others wait
 FIRST_DELAY_S = 1.0  # after an error; doubled up to
 LONGEST_DELAY_S = 30.0
 JOIN_LIMIT_S = 180.0  # Serve may have to be started first
@@ -79,6 +80,9 @@ class Controller:
         self._releases = releases
         self._clock = clock
         self._traffic: Mapping[str, Traffic] = {}
+        self._monotonic = monotonic
+        self._choices: dict[str, Choice] = {}  # until there is news of the deployment
+        self._is_behind = False
         self._asked_at: dict[str, datetime] = {}
         self._why: dict[str, str] = {}
         self._overdue: set[str] = set()
@@ -87,8 +91,7 @@ class Controller:
 
     def turn(self) -> Turn:
         """See, plan and act once. Raises StorageError and ClusterError; the next turn goes on."""
-        if "function" in self.view.refresh():
-            self._releases.forget()
+        self._catch_up()
         now = self._clock()
         apps = self._serve.observe()
         # Where nothing stands beside a deployment, nothing can be sent there.
@@ -102,16 +105,29 @@ class Controller:
             prepared=self._releases.prepared,
         )
         self._remember(actions)
-        if any(isinstance(action, CreateRelease | MoveRelease) for action in actions):
+        moved = any(isinstance(action, CreateRelease | MoveRelease) for action in actions)
+        if moved or self._is_behind:
             return Turn(actions=actions, wait_s=0.0)
         is_busy = bool(actions) or any(is_waiting(wish, seen) for wish, seen in pairs)
         return Turn(actions=actions, wait_s=LOOK_AGAIN_S if is_busy else IDLE_S)
 
+    def _catch_up(self) -> None:
+        news = self.view.refresh()
+        if "function" in news.kinds:
+            self._releases.forget()
+        self._choices = {
+            name: choice for name, choice in self._choices.items() if not news.concerns(name)
+        }
+
     def _look(self, apps: Mapping[str, App], now: datetime) -> list[tuple[Desired, Observed]]:
         """What is wanted and what is seen of each deployment that can be judged now."""
         pairs: list[tuple[Desired, Observed]] = []
+        began, self._is_behind = self._monotonic(), False
         for row in self.view.deployments.values():
             if self._retry.is_early(row.name, now):
+                continue
+            if row.name not in self._choices and self._monotonic() - began > CHOOSING_S:
+                self._is_behind = True
                 continue
             try:
                 pairs.append((self._wish(row, now), self._see(row, apps, now)))
@@ -129,7 +145,10 @@ class Controller:
         return [(wish, replace(seen, answering=answers.get(wish.name))) for wish, seen in pairs]
 
     def _wish(self, row: DeploymentRow, now: datetime) -> Desired:
-        choice = choose_for(row, self.view, self._releases, now)
+        choice = self._choices.get(row.name)
+        if choice is None or row.pin_until is not None:
+            choice = choose_for(row, self.view, self._releases, now)
+            self._choices[row.name] = choice
         if self._why.get(row.name) != choice.why:
             self._why[row.name] = choice.why
             facts = {"deployment": row.name, "why": choice.why}
@@ -231,8 +250,9 @@ def choose_for(row: DeploymentRow, view: View, releases: Releases, now: datetime
         )
         return describe_failure(failure) if failure else None
 
-    candidates = in_order(row.name, view.rules, view.matches.newest_first)
-    return choose(row, view.rules, candidates, excluded, now, hand)
+    rules = view.rules_of(row.name)
+    candidates = in_order(row.name, rules, view.matches.newest_first)
+    return choose(row, rules, candidates, excluded, now, hand)
 
 
 def _is_in_doubt(wish: Desired, seen: Observed) -> bool:

@@ -12,24 +12,12 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 
 from controller.state import Wanted
-from envelope.errors import ModelNotFound
-from envelope.registry import (
-    DeploymentRow,
-    Exclusion,
-    Pause,
-    Registry,
-    ReleaseRow,
-    RuleRow,
-    parse,
-)
-from envelope.registry.query import Query, matches
-
-PAGE = 32  # matches kept per rule; a deployment needs the first that has not failed
+from envelope.registry import DeploymentRow, Exclusion, Pause, ReleaseRow, RuleRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -202,69 +190,6 @@ def _why_none(deployment: DeploymentRow, rules: Sequence[RuleRow], passed_over: 
     if all(rule.paused for rule in rules if rule.name in mine):
         return f"paused: {', '.join(mine)}"
     return f"unmatched: no envelope matches {', '.join(mine)}"
-
-
-# --- what matches, kept up to date
-
-
-@dataclass(slots=True)
-class _Newest:
-    """The newest matches of a rule: (created_at, id), newest first. is_all: there are no more."""
-
-    query: Query
-    rows: list[tuple[datetime, str]] = field(default_factory=list)
-    is_all: bool = False
-
-
-class RuleMatches:
-    """The newest matches of each rule, read once and then kept by asking each changed envelope."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-        self._newest: dict[str, _Newest] = {}
-
-    def forget(self) -> None:
-        """Read everything again when next asked."""
-        self._newest.clear()
-
-    def newest_first(self, rule: RuleRow) -> Iterator[Candidate]:
-        """The matches of a rule, newest first, read in pages as the iterator is used."""
-        seen = 0
-        while True:
-            known = self._read(rule, seen + 1)
-            page = known.rows[seen:]
-            for created_at, envelope_id in page:
-                yield Candidate(envelope_id=envelope_id, created_at=created_at, rule=rule)
-            if known.is_all or not page:
-                return
-            seen += len(page)
-
-    def envelope_changed(self, envelope_id: str) -> None:
-        """Ask every rule again about one envelope."""
-        if not self._newest:
-            return
-        try:
-            facts = self._registry.facts(envelope_id)
-        except ModelNotFound:
-            facts = None
-        for known in self._newest.values():
-            known.rows = [row for row in known.rows if row[1] != envelope_id]
-            if facts is None or not matches(known.query, facts):
-                continue
-            row = (facts.created_at, facts.id)
-            # Beyond the last row that is kept there may be others that were never read.
-            if known.is_all or (known.rows and row > known.rows[-1]):
-                known.rows = sorted([*known.rows, row], reverse=True)
-
-    def _read(self, rule: RuleRow, at_least: int) -> _Newest:
-        known = self._newest.get(rule.query)
-        if known is None or (len(known.rows) < at_least and not known.is_all):
-            limit = PAGE * (1 + at_least // PAGE)
-            found = self._registry.find(rule.query, limit=limit)
-            rows = [(row.created_at, row.id) for row in found]
-            known = _Newest(query=parse(rule.query), rows=rows, is_all=len(rows) < limit)
-            self._newest[rule.query] = known
-        return known
 
 
 # --- what has failed

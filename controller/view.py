@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from controller.rules import Hand, RuleMatches
+from controller.matches import RuleMatches
+from controller.rules import Hand
 from controller.state import NEVER
 from envelope.registry import (
     Change,
@@ -21,9 +23,24 @@ from envelope.registry import (
 HISTORY = 200  # newest releases of one deployment in which failures are looked up
 REREAD_S = 30.0  # everything, whatever the feed said
 FEED_PAGE = 1000  # more changes than this at once: reread everything instead
+RECHECK = 20  # rules whose matches are read again in one refresh, some 3 ms each
 FACTS = 2000  # envelopes whose facts are kept, some 10 kB each
 OF_ENVELOPES = frozenset({"envelope", "tag", "metric", "function", "proof"})
 EVERYTHING = OF_ENVELOPES | {"deployment", "rule", "batch_job", "release"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News:
+    """What a refresh found. deployments: those for which another choice may be due; None: all."""
+
+    kinds: frozenset[str]
+    deployments: frozenset[str] | None
+
+    def concerns(self, deployment: str) -> bool:
+        return self.deployments is None or deployment in self.deployments
+
+
+ALL_IS_NEW = News(kinds=EVERYTHING, deployments=None)
 
 
 class KnownFacts:
@@ -57,32 +74,42 @@ class View:
         self.matches = RuleMatches(registry)
         self.facts = KnownFacts(registry)
         self.deployments: dict[str, DeploymentRow] = {}
-        self.rules: list[RuleRow] = []
         self.pause: Pause | None = None
         self.seen = 0
         self._registry = registry
         self._monotonic = monotonic
+        self._rules: dict[str, list[RuleRow]] = {}
+        self._deployments_of: dict[str, set[str]] = {}  # query -> where its matches are wanted
         self._exclusions: dict[str, list[Exclusion]] = {}
         self._open: dict[str, list[ReleaseRow]] = {}
         self._histories: dict[str, list[ReleaseRow]] = {}
         self._read_at: float | None = None
 
-    def refresh(self) -> frozenset[str]:
-        """Catch up with the registry. Returns the kinds of changes there were; EVERYTHING at times.
+    def refresh(self) -> News:
+        """Catch up with the registry.
 
         Raises StorageError; the next refresh then rereads everything.
         """
-        is_due = self._read_at is None or self._monotonic() - self._read_at >= REREAD_S
         # The number is read before what it stands for: a change in between is read twice, not lost.
-        if is_due:
+        if self._read_at is None:
+            self.matches.forget()
             self._reread()
-            return EVERYTHING
+            return ALL_IS_NEW
+        if self._monotonic() - self._read_at >= REREAD_S:
+            self.matches.doubt()
+            self._reread()
+            self.matches.recheck(RECHECK)
+            return ALL_IS_NEW
         changes = self._registry.changes(self.seen, limit=FEED_PAGE)
         if len(changes) == FEED_PAGE:
+            self.matches.forget()
             self._reread()
-            return EVERYTHING
-        self._follow(changes)
-        return frozenset(change.kind for change in changes)
+            return ALL_IS_NEW
+        return self._follow(changes)
+
+    def rules_of(self, deployment: str) -> Sequence[RuleRow]:
+        """The rules that deploy to a deployment, by name."""
+        return self._rules.get(deployment, ())
 
     def open_releases(self, deployment: str) -> Sequence[ReleaseRow]:
         """The releases of a deployment that have not ended, newest first."""
@@ -111,41 +138,68 @@ class View:
     def _reread(self) -> None:
         self._read_at = None
         seen = self._registry.last_change()
-        self.matches.forget()
         self.facts.forget()
         self._read_wanted()
         self._read_releases()
         self.seen, self._read_at = seen, self._monotonic()
 
-    def _follow(self, changes: Sequence[Change]) -> None:
-        if not changes:
-            return
+    def _follow(self, changes: Sequence[Change]) -> News:
         read_at, self._read_at = self._read_at, None  # an error half-way rereads everything
-        kinds = {change.kind for change in changes}
+        kinds = frozenset(change.kind for change in changes)
+        queries = self.matches.recheck(RECHECK)
+        deployments: set[str] = set()
         if kinds & {"deployment", "rule"}:
             self._read_wanted()
         if "release" in kinds:
-            self._read_releases()
+            deployments |= self._read_releases()
         for envelope_id in {change.key for change in changes if change.kind in OF_ENVELOPES}:
-            self.matches.envelope_changed(envelope_id)
+            queries |= self.matches.envelope_changed(envelope_id)
+            deployments |= self._served_by(envelope_id)
             self.facts.envelope_changed(envelope_id)
-        self.seen, self._read_at = changes[-1].seq, read_at
+        deployments.update(*(self._deployments_of.get(query, ()) for query in queries))
+        self.seen, self._read_at = changes[-1].seq if changes else self.seen, read_at
+        is_everywhere = bool(kinds & {"deployment", "rule", "function"})
+        return News(kinds=kinds, deployments=None if is_everywhere else frozenset(deployments))
+
+    def _served_by(self, envelope_id: str) -> set[str]:
+        """Where an envelope matters whatever rules ask: released, pinned or gone back to."""
+        return {
+            *(
+                name
+                for name, rows in self._open.items()
+                if any(row.envelope_id == envelope_id for row in rows)
+            ),
+            *(row.name for row in self.deployments.values() if row.pin_envelope_id == envelope_id),
+            *(
+                name
+                for name, rows in self._exclusions.items()
+                if any(row.back_to == envelope_id for row in rows)
+            ),
+        }
 
     def _read_wanted(self) -> None:
         self.deployments = {row.name: row for row in self._registry.deployments()}
-        self.rules = self._registry.rules()
+        rules: dict[str, list[RuleRow]] = defaultdict(list)
+        wanted_by: dict[str, set[str]] = defaultdict(set)
+        for rule in self._registry.rules():
+            rules[rule.deploy_to].append(rule)
+            wanted_by[rule.query].add(rule.deploy_to)
+        self._rules, self._deployments_of = dict(rules), dict(wanted_by)
+        self.matches.keep_only(wanted_by)
         self.pause = self._registry.pause()
         excluded: dict[str, list[Exclusion]] = defaultdict(list)
         for each in self._registry.exclusions():
             excluded[each.deployment].append(each)
         self._exclusions = dict(excluded)
 
-    def _read_releases(self) -> None:
+    def _read_releases(self) -> set[str]:
+        """Read the releases that have not ended; return where there are others than before."""
         found: dict[str, list[ReleaseRow]] = defaultdict(list)
         for row in self._registry.releases(open_only=True):
             found[row.deployment].append(row)
-        self._open = dict(found)
+        before, self._open = self._open, dict(found)
         self._histories.clear()
+        return {name for name in before.keys() | found if before.get(name) != found.get(name)}
 
 
 def live_row(rows: Sequence[ReleaseRow]) -> ReleaseRow | None:
