@@ -126,6 +126,8 @@ OPERATIONS: Mapping[str, Operation] = {
             ("last_change", "GET", "/changes/last"),
             ("wait_for_change", "GET", "/changes/wait"),
             ("last_beat", "GET", "/controllers/last-beat"),
+            ("controllers", "GET", "/controllers"),
+            ("lease", "GET", "/controllers/leader"),
             ("state", "GET", "/state"),
             ("deployments", "GET", "/deployments"),
             ("deployment_config", "GET", "/deployments/{name}/configs/{version}"),

@@ -9,7 +9,7 @@ from typing import Any
 
 from envelope.errors import ConfigError
 from envelope.manifest import Manifest
-from envelope.registry import EnvelopeRow, History, MetricPoint, Registry, parse
+from envelope.registry import EnvelopeRow, History, Lease, MetricPoint, Registry, parse
 from envelope.registry.envelopes import FIRST_PAGE, PAGE
 from envelope.registry.metrics import check_time
 from envelope.remote import wire
@@ -107,6 +107,22 @@ class RemoteRegistry(Registry):
             if left_s <= WAIT_S:
                 return False
 
+    def claim_lease(self, holder: str, *, host: str, pid: int, ttl_s: float) -> Lease:
+        """Raise ConfigError: who leads is settled in the database."""
+        raise _needs_database()
+
+    def renew_lease(self, epoch: int, *, ttl_s: float) -> bool:
+        """Raise ConfigError: who leads is settled in the database."""
+        raise _needs_database()
+
+    def resign_lease(self, epoch: int) -> bool:
+        """Raise ConfigError: who leads is settled in the database."""
+        raise _needs_database()
+
+    def led_by(self, epoch: int) -> Registry:
+        """Raise ConfigError: a leader's writes are fenced in the database."""
+        raise _needs_database()
+
     def _ask(self, operation: Operation, values: Mapping[str, Any]) -> Any:
         path = operation.path
         for name in segments(path):
@@ -122,6 +138,13 @@ class RemoteRegistry(Registry):
         data = self._client.ask(operation.verb, path, query=query, body=body, headers=headers)
         kind = operation.hints["return"]
         return None if kind is type(None) else wire.decode(data, kind)
+
+
+def _needs_database() -> ConfigError:
+    return ConfigError(
+        "a controller needs the registry's database, not a server in front of it; set "
+        "ENVELOPE_REGISTRY to its SQLAlchemy URL where the controller runs"
+    )
 
 
 def _body(operation: Operation, values: Mapping[str, Any]) -> bytes | None:

@@ -30,6 +30,7 @@ from envelope.errors import Deposed
 from envelope.manifest import Function, RowWise, Sample
 from envelope.registry import open_registry
 from envelope.schema import types as t
+from ray_runtime.traffic import Split, Traffic
 
 START_S = 1.0
 
@@ -65,15 +66,26 @@ class FileServe:
         with self._state() as state:
             self._admit(state)
             for each in applications:
-                state["orders"].append([self._epoch, each.deployment, each.envelope_id])
-                app = state["apps"].get(each.deployment)
+                name = each.application
+                if each.slot == "main":
+                    state["orders"].append([self._epoch, name, each.envelope_id])
+                app = state["apps"].get(name)
                 if app is None or app["envelope"] != each.envelope_id:
                     ready_at = time.time() + START_S
                     app = {"envelope": each.envelope_id, "ready_at": ready_at}
-                    state["apps"][each.deployment] = app
+                    state["apps"][name] = app
 
-    def delete(self, deployments: Sequence[str]) -> None:
-        raise AssertionError("nothing is ever deleted here")
+    def delete(self, applications: Sequence[str]) -> None:
+        with self._state() as state:
+            self._admit(state)
+            for name in applications:
+                state["apps"].pop(name, None)
+
+    def traffic(self) -> Mapping[str, Traffic]:
+        return {}
+
+    def split(self, splits: Mapping[str, Split | None]) -> None:
+        raise AssertionError("nothing is rolled back here")
 
     def _admit(self, state: dict[str, Any]) -> None:
         if self._epoch < state["epoch"]:

@@ -27,7 +27,14 @@ from envelope.remote.operations import OPERATIONS
 from envelope.remote.problems import KINDS, error_of, problem_of
 from envelope.remote.registry import RemoteRegistry
 
-NOT_BY_A_TABLE = {"close", "find", "metric_points", "register", "import_envelope"}
+OF_CONTROLLERS = {"claim_lease", "renew_lease", "resign_lease", "led_by"}
+NOT_BY_A_TABLE = OF_CONTROLLERS | {
+    "close",
+    "find",
+    "metric_points",
+    "register",
+    "import_envelope",
+}
 
 
 def public_methods() -> set[str]:
@@ -42,6 +49,14 @@ def test_everything_that_a_registry_can_do_goes_through_a_server() -> None:
     assert set(OPERATIONS) | NOT_BY_A_TABLE == public_methods()
     own = {name for name in public_methods() if name in vars(RemoteRegistry)}
     assert own == public_methods()  # nothing reaches for a database
+
+
+def test_a_controller_is_sent_to_the_database() -> None:
+    registry = RemoteRegistry(client=None)  # type: ignore[arg-type]  # nothing is asked
+    with pytest.raises(ConfigError, match="needs the registry's database"):
+        registry.claim_lease("one", host="here", pid=1, ttl_s=1.0)
+    with pytest.raises(ConfigError, match="needs the registry's database"):
+        registry.led_by(1)
 
 
 def test_no_two_operations_are_the_same_request() -> None:
