@@ -30,6 +30,7 @@ from envelope.errors import ConfigError, DependencyError, StorageError
 
 BUSY_TIMEOUT_S = 30.0  # a writer holds the lock for milliseconds; 16 at once have to queue
 CONNECT_TIMEOUT_S = 10
+IDLE_S = 5.0  # less than a controller's lease: one that stands still must not keep it locked
 NETWORK_FILESYSTEMS = frozenset(
     {"afs", "ceph", "cifs", "coda", "glusterfs", "gpfs", "lustre", "ncpfs", "nfs", "nfs4", "smb3"}
     | {"smbfs", "fuse.ceph", "fuse.gcsfuse", "fuse.glusterfs", "fuse.goofys", "fuse.rclone"}
@@ -189,6 +190,8 @@ def _postgres_engine(url: URL, name: str, busy_timeout_s: float) -> Engine:
     def prepare(connection: Any, _record: Any) -> None:
         with connection.cursor() as cursor:
             cursor.execute(f"SET lock_timeout = {int(busy_timeout_s * 1000)}")
+            # A process that stands still within a transaction loses it, and its locks with it.
+            cursor.execute(f"SET idle_in_transaction_session_timeout = {int(IDLE_S * 1000)}")
         connection.commit()
 
     return engine
@@ -234,6 +237,11 @@ def storage_error(exc: SQLAlchemyError, name: str, busy_timeout_s: float) -> Sto
         return StorageError(
             f"registry {name} was locked by another process for more than {busy_timeout_s:g} s; "
             "try again, and look for a process that holds a transaction open"
+        )
+    if sqlstate == "25P03":
+        return StorageError(
+            f"registry {name}: this process stood still for more than {IDLE_S:g} s within a "
+            "transaction, which the database has undone; try again"
         )
     if "disk is full" in said or sqlstate == "53100":
         return StorageError(f"registry {name}: the disk is full; free some space and try again")

@@ -158,6 +158,27 @@ def test_a_locked_registry_says_so_and_what_to_do(registry_url: str) -> None:
     registry.close()
 
 
+def test_a_process_that_stands_still_keeps_no_lock(
+    postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or a controller that is stopped while it renews its lease could keep it for ever."""
+    url = postgres_server.registry_url()
+    monkeypatch.setattr("envelope.registry.engine.IDLE_S", 0.2)
+    still, other = open_registry(url), open_registry(url)
+    one = other.register(a_manifest(), SHA, actor="ann").id
+    with (
+        pytest.raises(StorageError, match=r"stood still for more than 0\.2 s .* try again"),
+        still.database.writing() as connection,
+    ):
+        connection.execute(text("UPDATE envelopes SET name = name"))
+        other.set_tags(one, {"a": "b"}, actor="ann")
+        connection.execute(text("SELECT 1"))
+    still.set_tags(one, {"a": "c"}, actor="ann")
+    assert other.envelope(one).tags["a"] == "c"
+    still.close()
+    other.close()
+
+
 @pytest.mark.parametrize(
     "url, message",
     [
