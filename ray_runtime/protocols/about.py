@@ -7,13 +7,16 @@ from typing import Any
 import msgspec
 
 from envelope.errors import EnvelopeError
+from envelope.inputs import inputs_of
 from envelope.load import LoadedFunction
 from envelope.schema import json_schemas
 from ray_runtime.lanes import Lane
 from ray_runtime.live import Live, describe_replay
 from ray_runtime.protocols import docs
+from ray_runtime.protocols.examples import example_of
 from ray_runtime.protocols.http import Route, document
 from ray_runtime.protocols.operations import document_operation
+from ray_runtime.protocols.snippets import query_path, snippets
 
 
 def routes(live: Live) -> list[Route]:
@@ -62,6 +65,7 @@ def describe(live: Live) -> dict[str, Any]:
 def model_info(live: Live) -> dict[str, Any]:
     """Return the manifest without bytes, and how this replica serves it.
 
+    inputs: in words, with what was seen in training. examples: as a shell or Python takes them.
     tags are those of save time: the registry has them as they are now.
     """
     manifest = live.envelope.manifest
@@ -87,8 +91,11 @@ def model_info(live: Live) -> dict[str, Any]:
 def _function(lane: Lane, live: Live) -> dict[str, Any]:
     function: LoadedFunction = lane.function
     schemas = json_schemas(function.schema)
+    example = example_of(function, lane.checker)
     return {
         "description": function.function.description,
+        "inputs": [one._asdict() for one in inputs_of(function.function)],
+        "examples": {} if example is None else snippets(query_path(live, lane), example),
         "input": schemas.input,
         "output": schemas.output,
         "row_wise": function.row_wise,

@@ -7,18 +7,15 @@ is fetched from elsewhere.
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterator
 from html import escape
-from typing import Any
 
 from envelope.inputs import inputs_of
 from envelope.schema.words import describe
 from ray_runtime.lanes import Lane
 from ray_runtime.live import Live
 from ray_runtime.protocols.examples import Example, example_of
-
-ORIGIN = "http://localhost:8000"  # the local platform's; the page puts its own there
+from ray_runtime.protocols.snippets import query_path, snippets
 
 
 def render(live: Live) -> bytes:
@@ -47,7 +44,7 @@ def render(live: Live) -> bytes:
 def _function(name: str, lane: Lane, live: Live) -> str:
     is_default = lane is live.default
     example = example_of(lane.function, lane.checker)
-    path = f"/{live.options.deployment}/v0/query" + ("" if is_default else f"/{name}")
+    path = query_path(live, lane)
     output = lane.function.schema.output
     rows = "\n".join(
         f'<tr><th scope="row">{escape(one.name)}</th>'
@@ -79,45 +76,19 @@ def _function(name: str, lane: Lane, live: Live) -> str:
 def _examples(path: str, example: Example) -> Iterator[str]:
     made_of = "the sample that was saved" if example.output is not None else "the types"
     yield f"<h3>Examples</h3><p>Made from {made_of}; they work as they stand.</p>"
-    url = ORIGIN + path
-    texts = {"curl": curl(url, example.body), "Python": python(url, example.body)}
-    if example.csv is not None:
-        texts["CSV"] = curl_csv(url, example.csv)
-    for title, text in texts.items():
-        yield _code(title, text)
+    for title, text in snippets(path, example).items():
+        yield _code(TITLES[title], text)
     if example.output is not None:
         yield _code("Answer", json.dumps(example.output, ensure_ascii=False, indent=2))
+
+
+TITLES = {"curl": "curl", "python": "Python", "csv": "CSV"}
 
 
 def _code(title: str, text: str) -> str:
     return (
         f'<figure><figcaption>{title}<button type="button" hidden>Copy</button></figcaption>'
         f'<pre tabindex="0" data-example="{title}"><code>{escape(text)}</code></pre></figure>'
-    )
-
-
-def curl(url: str, body: Any) -> str:
-    """Return a command for a shell."""
-    text = shlex.quote(json.dumps(body, ensure_ascii=False))
-    return f"curl -sS {url} \\\n  -H 'Content-Type: application/json' \\\n  -d {text}"
-
-
-def curl_csv(url: str, csv: str) -> str:
-    """Return a command that sends a table as CSV."""
-    return (
-        f"curl -sS {url} \\\n  -H 'Content-Type: text/csv' \\\n  --data-binary {shlex.quote(csv)}"
-    )
-
-
-def python(url: str, body: Any) -> str:
-    """Return a program that needs nothing but Python."""
-    return (
-        "import json\nimport urllib.request\n\n"
-        f"body = json.loads({json.dumps(body)!r})\n"
-        f'request = urllib.request.Request(\n    "{url}",\n'
-        "    data=json.dumps(body).encode(),\n"
-        '    headers={"Content-Type": "application/json"},\n)\n'
-        "with urllib.request.urlopen(request) as answer:\n    print(json.load(answer))"
     )
 
 

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 import cloudpickle
 import httpx
 
-from ray_runtime.protocols import page
+from ray_runtime.protocols.snippets import ORIGIN
 from tests.integration.replica import shapes
 from tests.served import Served, served
 from tests.unit.runtime.conftest import options_for
@@ -53,14 +53,14 @@ class Page(HTMLParser):
 
 def test_every_example_is_answered_as_printed(running: Served) -> None:
     found = Page(httpx.get(f"{running.base}/docs").text)
-    (sample,) = [
-        one["sample"]
-        for one in httpx.get(f"{running.base}/v0/model_info").json()["functions"].values()
-    ]
+    (function,) = httpx.get(f"{running.base}/v0/model_info").json()["functions"].values()
+    sample = function["sample"]
     assert json.loads(found.examples.pop("Answer")) == sample["output"]
     assert {"curl", "Python"} <= set(found.examples)
+    told = {title.lower(): text for title, text in found.examples.items()}
+    assert told == function["examples"]
     for title, text in found.examples.items():
-        text = text.replace(page.ORIGIN, f"http://127.0.0.1:{running.port}")
+        text = text.replace(ORIGIN, f"http://127.0.0.1:{running.port}")
         command = [sys.executable, "-c"] if title == "Python" else ["bash", "-c"]
         done = subprocess.run([*command, text], capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
@@ -79,6 +79,8 @@ def test_the_page_tells_what_a_caller_needs(running: Served) -> None:
     assert "<b>" not in text
     if info["name"].startswith("churn"):
         rows = [tuple(found.cells[at : at + 4]) for at in range(4, len(found.cells), 4)]
+        (function,) = info["functions"].values()
+        assert [tuple(one.values()) for one in function["inputs"]] == rows
         assert rows == [
             ("age", "int64", "20 to 31", "no"),
             ("income", "float", "1000 to 3755.5", "yes"),
@@ -103,6 +105,6 @@ def test_without_a_sample_examples_are_made_from_the_types(home: object) -> None
         found = Page(httpx.get(f"{server.base}/docs").text)
         assert set(found.examples) == {"curl", "Python", "CSV"}
         for title in ("curl", "CSV"):
-            text = found.examples[title].replace(page.ORIGIN, f"http://127.0.0.1:{server.port}")
+            text = found.examples[title].replace(ORIGIN, f"http://127.0.0.1:{server.port}")
             done = subprocess.run(["bash", "-c", text], capture_output=True, text=True)
             assert isinstance(json.loads(done.stdout), list), done.stdout

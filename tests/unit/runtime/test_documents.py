@@ -8,7 +8,7 @@ import jsonschema
 import pytest
 
 import envelope as me
-from ray_runtime.protocols.page import ORIGIN
+from ray_runtime.protocols.snippets import ORIGIN
 from tests.unit.runtime.conftest import Answered, Client, serving
 
 
