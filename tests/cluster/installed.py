@@ -23,6 +23,7 @@ from envelope.environment import (
     runtime_requirements,
     runtime_version,
 )
+from envelope.environment.runtime import runtime_roots
 from envelope.manifest import Package
 
 CHECKOUT = Path(__file__).parents[2]
@@ -76,11 +77,13 @@ def install(root: Path, *, lark: str) -> Installation:
         Package(name="lark", version=lark),
         Package(name="pandas", version=installed().versions["pandas"]),
     )
+    # As `pip install model-envelope[controller]`: the cluster's own starts a controller too.
+    roots = [*runtime_roots(packages, here=installed()), f"{OWN_DISTRIBUTION}[controller]"]
     spec = EnvironmentSpec(
         python=platform.python_version(),
         platform=platform_tag(),
         packages=packages,
-        constraints=runtime_requirements(packages),
+        constraints=runtime_requirements(packages, roots=roots),
         runtime_version=runtime_version(),
     )
     wheel = repack_wheel(OWN_DISTRIBUTION, root / ".wheels")
