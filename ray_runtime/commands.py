@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from ray_runtime import batch_commands, cluster_commands
+from ray_runtime import batch_commands, cluster_commands, logs_commands
 
 
 def add_commands(group: click.Group) -> None:
     """Add every command of this package to `group`."""
-    for subject in (cluster_commands, batch_commands):
+    for subject in (cluster_commands, logs_commands, batch_commands):
         subject.add_commands(group)

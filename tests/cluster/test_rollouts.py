@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
+import ray
 
 from envelope.connection import connect, disconnect
+from envelope.errors import ClusterError
 from ray_runtime import apps
+from ray_runtime.shares import NAME, NAMESPACE, read_traffic
 from tests.cluster.conftest import Platform, leave
-from tests.cluster.deployments import save, times
-from tests.cluster.test_controller import BODY, Delivery, query
+from tests.cluster.deployments import ROW, replica_pids, save, times
+from tests.cluster.test_controller import BODY, LIVE_S, Delivery, query
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent / "benchmarks"))
 from load import Load
@@ -63,6 +69,8 @@ def delivery(
     name = request.node.name.removeprefix("test_")[:40].strip("_")
     delivery = Delivery(platform, connect(platform.settings), name)
     state = SHADOW if "shadow" in name else CANARY
+    if "nobody" in name:
+        state = state.replace("requests: 20", "minutes: 5")
     (tmp_path / "state.yaml").write_text(state.format(name=name))
     delivery.command("apply", "-f", str(tmp_path / "state.yaml"))
     yield delivery
@@ -117,12 +125,16 @@ def test_a_canary_is_promoted_step_by_step_and_a_bad_one_rolled_back(delivery: D
 
     with Load(f"{delivery.url}/v0/query", BODY, rate=40) as load:
         delivery.tag(bad)
+        error_id = _first_error(delivery)
         delivery.wait(lambda: delivery.states()[-1] == (bad, "rolled_back"))
         time.sleep(1)
     assert "queries failed, max_error_percent is 1" in reasons(delivery, bad)[-1]
-    assert 1 <= load.report.failed <= 40, load.report
+    assert load.report.failed <= 40, load.report
     assert query(delivery.url) == 6.0
     assert delivery.states()[-2] == (second, "live")
+    found = delivery.command("logs", delivery.name, "--error", error_id)
+    assert f"error id {error_id}" in found
+    assert "ValueError: y is 2" in found
 
 
 def test_a_shadow_is_compared_and_a_rollback_takes_no_start(delivery: Delivery) -> None:
@@ -157,6 +169,45 @@ def test_a_shadow_is_compared_and_a_rollback_takes_no_start(delivery: Delivery) 
     assert load.report.failed == 0, load.report
     assert set(load.report.answered) == {first}
     assert took_s < ROLLBACK_S
+
+
+def test_nobody_notices_that_the_shares_or_the_challenger_die(delivery: Delivery) -> None:
+    first, second = save(times(1.0)), save(times(2.0))
+    delivery.tag(first)
+    delivery.wait_until_live(first)
+    delivery.tag(second)
+    delivery.platform.connect()
+    delivery.wait(lambda: _percent(delivery) == 20)
+
+    with Load(f"{delivery.url}/v0/query", BODY, rate=40) as load:
+        ray.kill(ray.get_actor(NAME, namespace=NAMESPACE), no_restart=False)
+        time.sleep(1)
+        delivery.wait(lambda: _percent(delivery) == 20)
+        (pid,) = replica_pids(f"{delivery.name}--challenger")
+        os.kill(pid, signal.SIGKILL)
+        delivery.wait(lambda: delivery.states()[-1] == (second, "rolled_back"))
+    assert load.report.failed == 0, load.report
+    assert set(load.report.answered) == {first, second}
+
+
+def _percent(delivery: Delivery) -> float | None:
+    """The share of the challenger, as the actor knows it; None while it starts again."""
+    try:
+        traffic = read_traffic().get(delivery.name)
+    except ClusterError:
+        return None
+    return traffic.split.percent if traffic and traffic.split else None
+
+
+def _first_error(delivery: Delivery) -> str:
+    """The error id of the first query that the candidate fails."""
+    deadline = time.monotonic() + LIVE_S
+    while time.monotonic() < deadline:
+        answer = httpx.post(f"{delivery.url}/v0/query", json=ROW, timeout=30)
+        if answer.status_code == 500:
+            return str(answer.json()["error_id"])
+        time.sleep(0.02)
+    raise AssertionError(delivery.command("explain", delivery.name))
 
 
 def _status(delivery: Delivery, slot: str) -> str | None:
