@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+import ray
 import requests
 from ray.exceptions import RayError
 from ray.util.state import get_log, list_logs, list_nodes
@@ -31,12 +32,14 @@ def read_logs(deployment: str, *, lines: int) -> Iterator[ReplicaLog]:
     lines: of each; -1 for all. The process must be a driver of the cluster.
     Raises ClusterError when the cluster does not say.
     """
+    address = ray.get_runtime_context().gcs_address  # another Ray may run on this machine
     try:
-        for node in list_nodes():
+        for node in list_nodes(address=address):
             if node.state != "ALIVE":
                 continue
-            for file in _files(node.node_id, deployment):
-                text = "".join(get_log(node_id=node.node_id, filename=file, tail=lines))
+            for file in _files(address, node.node_id, deployment):
+                parts = get_log(address=address, node_id=node.node_id, filename=file, tail=lines)
+                text = "".join(parts)
                 yield ReplicaLog(node=node.node_ip, file=file, lines=text.splitlines())
     except (RayStateApiException, RayError, requests.RequestException, ConnectionError) as exc:
         raise ClusterError(
@@ -44,12 +47,12 @@ def read_logs(deployment: str, *, lines: int) -> Iterator[ReplicaLog]:
         ) from exc
 
 
-def _files(node_id: str, deployment: str) -> list[str]:
+def _files(address: str, node_id: str, deployment: str) -> list[str]:
     """The logs of its applications: its own, and those that stand beside it (`--challenger`)."""
     found: set[str] = set()
     for application in (deployment, f"{deployment}--*"):
         glob = f"serve/replica_{application}_{deployment}_*.log"
-        for files in list_logs(node_id=node_id, glob_filter=glob).values():
+        for files in list_logs(address=address, node_id=node_id, glob_filter=glob).values():
             found.update(files)
     return sorted(found)
 
