@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 export ENVELOPE_HOME ?= $(CURDIR)/.demo
 unexport PYTHONDONTWRITEBYTECODE  # every process of a cluster imports the same gigabyte
 
-.PHONY: install demo down check format test test-unit test-frameworks coverage fuzz bench constraints clean
+.PHONY: install demo down check format test test-unit test-frameworks coverage fuzz simulate bench constraints clean
 
 install: $(VENV)/.installed
 
@@ -37,7 +37,7 @@ format: install
 
 test: install          ## everything; about 20 minutes on 2 cores
 	$(BIN)/pytest -n auto tests/unit
-	$(BIN)/pytest -n auto tests/integration
+	$(BIN)/pytest -n auto tests/integration tests/simulation
 	$(BIN)/pytest tests/browser
 	for module in tests/cluster/test_*.py; do $(BIN)/pytest $$module || exit 1; done
 
@@ -53,6 +53,9 @@ fuzz: install          ## 1,000 cases on each of four envelopes, and on the regi
 	FUZZ_CASES=84 $(BIN)/pytest -n 4 --timeout 1200 tests/integration/replica/test_fuzz.py
 	API_FUZZ_CASES=20 $(BIN)/pytest --timeout 3600 tests/integration/test_api_fuzz.py
 
+simulate: install      ## 10,000 random histories of the controller
+	HISTORIES=10000 HISTORIES_PARTS=100 $(BIN)/pytest -n auto --timeout 0 tests/simulation/test_histories.py
+
 bench: install         ## the figures of docs/benchmarks.md, one after the other
 	$(BIN)/python benchmarks/capture.py
 	$(BIN)/python benchmarks/savers.py
@@ -60,6 +63,7 @@ bench: install         ## the figures of docs/benchmarks.md, one after the other
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/hot_swap.py
 	$(BIN)/python benchmarks/controller_kills.py
+	$(BIN)/python benchmarks/controller.py
 	$(BIN)/python benchmarks/batch.py
 
 constraints: install   ## pin what is installed now; names and versions only

@@ -275,15 +275,17 @@ def _runtime_env(spec: AppSpec, version: str) -> dict[str, Any]:
     return {**given, "env_vars": variables}
 
 
-def _is_in_place(deployment: Any) -> bool:
+def _is_in_place(deployment: Any, asked_at: float) -> bool:
     """Whether all of the new version runs. Serve goes on updating until the old one has drained.
 
-    With a surge, old replicas run for as long as new ones start: none starting, none is old.
+    A replica that began before Serve was asked is an old one, also while no new one has begun.
     """
-    states = [replica.state.value for replica in deployment.replicas]
-    running = states.count("RUNNING")
-    stopping = states.count("STOPPING")
-    return running == deployment.target_num_replicas and running + stopping == len(states)
+    replicas = deployment.replicas
+    running = [replica for replica in replicas if replica.state.value == "RUNNING"]
+    stopping = sum(replica.state.value == "STOPPING" for replica in replicas)
+    is_new = all(replica.start_time_s >= asked_at for replica in running)
+    is_enough = len(running) == deployment.target_num_replicas
+    return is_new and is_enough and len(running) + stopping == len(replicas)
 
 
 def _observed(name: str, app: Any) -> ObservedApp:
@@ -299,8 +301,10 @@ def _observed(name: str, app: Any) -> ObservedApp:
         running += sum(replica.state == "RUNNING" for replica in one.replicas)
         target += one.target_num_replicas
     status = _STATUSES[app.status.value]
-    if status == "starting" and deployments and all(map(_is_in_place, deployments)):
-        status = "running"
+    asked_at = app.last_deployed_time_s
+    if status == "starting" and deployments:
+        is_in_place = all(_is_in_place(one, asked_at) for one in deployments)
+        status = "running" if is_in_place else status
     message = "" if status == "running" else readable_reason("\n".join(messages))
     return ObservedApp(
         name=name,

@@ -9,7 +9,7 @@ from typing import Literal
 
 from controller.apply import Prepared
 from controller.state import App
-from envelope.errors import ClusterError
+from envelope.errors import ClusterError, Deposed
 from ray_runtime.traffic import Answers, Split, Tally, Traffic
 
 ROUTING_S = 0.4
@@ -79,8 +79,10 @@ class FakeServe:
 
     def __init__(self, clock: FakeClock) -> None:
         self.behaviours: dict[str, Behaviour] = {}
+        self.usual = Behaviour()
         self.starts: list[tuple[str, str]] = []  # (deployment, envelope) of every replica started
         self.is_down = False
+        self._epoch = 0
         self._clock = clock
         self._apps: dict[str, _FakeApp] = {}
         self._splits: dict[str, Split] = {}
@@ -130,6 +132,16 @@ class FakeServe:
             else:
                 self._splits[name] = split
 
+    def led_by(self, epoch: int) -> LedServe:
+        """This Serve for the leader of one epoch. Raises Deposed once there was a higher one."""
+        self.admit(epoch)
+        return LedServe(self, epoch)
+
+    def admit(self, epoch: int) -> None:
+        if epoch < self._epoch:
+            raise Deposed(f"Serve takes orders from epoch {self._epoch} by now, not from {epoch}")
+        self._epoch = epoch
+
     # --- what tests do to it, and ask of it
 
     def ask(self, deployment: str, queries: int, *, failing: int = 0) -> int:
@@ -149,6 +161,13 @@ class FakeServe:
         app = self._apps.get(deployment)
         routed = [each for each in app.replicas if self._is_over(each.routed_at)] if app else []
         return routed[-1].envelope_id if routed and app and app.deleted_at is None else None
+
+    def goes_on(self, deployment: str) -> bool:
+        """Whether what answers there is not about to stop."""
+        self._pass_time()
+        app = self._apps.get(deployment)
+        routed = [each for each in app.replicas if self._is_over(each.routed_at)] if app else []
+        return any(each.stopped_at is None for each in routed)
 
     def answers_queries(self, deployment: str) -> str | None:
         """The envelope that answers most of the queries at the deployment's URL."""
@@ -205,7 +224,7 @@ class FakeServe:
             self._start(app, prepared.envelope_id, prepared.version)
 
     def _start(self, app: _FakeApp, envelope_id: str, version: str) -> _Replica:
-        behaviour = self.behaviours.get(envelope_id, Behaviour())
+        behaviour = self.behaviours.get(envelope_id, self.usual)
         ready_at = self._clock.now + timedelta(seconds=behaviour.start_s)
         replica = _Replica(
             envelope_id=envelope_id,
@@ -219,7 +238,7 @@ class FakeServe:
 
     def _drain(self, app: _FakeApp, replicas: Sequence[_Replica]) -> None:
         for replica in replicas:
-            drain_s = self.behaviours.get(replica.envelope_id, Behaviour()).drain_s
+            drain_s = self.behaviours.get(replica.envelope_id, self.usual).drain_s
             # Behind a proxy Serve keeps an old replica for longer than the routing takes.
             replica.stopped_at = self._clock.now + timedelta(seconds=ROUTING_S + drain_s)
 
@@ -246,3 +265,23 @@ class FakeServe:
 
     def _is_over(self, at: datetime | None) -> bool:
         return at is not None and at <= self._clock.now
+
+
+class LedServe:
+    """A FakeServe through the one writer, which keeps the highest epoch."""
+
+    def __init__(self, serve: FakeServe, epoch: int) -> None:
+        self._serve, self._epoch = serve, epoch
+        self.observe, self.answering, self.traffic = serve.observe, serve.answering, serve.traffic
+
+    def deploy(self, applications: Sequence[Prepared]) -> None:
+        self._serve.admit(self._epoch)
+        self._serve.deploy(applications)
+
+    def delete(self, applications: Sequence[str]) -> None:
+        self._serve.admit(self._epoch)
+        self._serve.delete(applications)
+
+    def split(self, splits: Mapping[str, Split | None]) -> None:
+        self._serve.admit(self._epoch)
+        self._serve.split(splits)

@@ -1,7 +1,9 @@
-"""Random histories: saves, tags, gates, rollbacks, failing starts, kills at any write.
+"""Random histories: saves, tags, gates, rule edits, rollbacks, failing and hanging starts, lost
+replicas and clusters, and two controllers that are killed or stand still at any write.
 
-Whatever happened, the newest match that can start is live once things are quiet, and a deployment
-that answered goes on answering until it is undeployed or its cluster is lost.
+Whatever happened, the newest match that can start is live once things are quiet, a deployment that
+answered goes on answering until it is undeployed or its cluster is lost, nothing is live past its
+gates, and a deposed controller writes nothing.
 """
 
 from __future__ import annotations
@@ -28,12 +30,15 @@ from controller.state import Action, MoveRelease
 from controller.view import live_row
 from envelope.errors import ConfigError
 from envelope.registry import open_registry
-from tests.delivery_world import World, new_registry
+from tests.delivery_world import new_registry
 from tests.fakes import Behaviour, Kind
+from tests.simulation.two_controllers import Ending, TwoControllers
 
 DEPLOYMENTS = ("ltv", "churn")
 TIMEOUT_S = 10.0
-EXAMPLES = int(os.environ.get("HISTORIES", "40"))  # HISTORIES=1000 for a long run
+# `make simulate` takes 10,000, in parts for as many processes as there are cores.
+EXAMPLES = int(os.environ.get("HISTORIES", "20"))
+PARTS = int(os.environ.get("HISTORIES_PARTS", "1"))
 # (rule, deployment, tag, priority): two rules of one deployment differ in priority, two do not.
 RULES = {
     "us": ("ltv", "us", 0),
@@ -62,7 +67,7 @@ class Histories(RuleBasedStateMachine):
         super().__init__()
         self._folder = tempfile.TemporaryDirectory()
         path = new_registry(self.template, Path(self._folder.name) / "registry.db")
-        self.world = World.open(path)
+        self.world = TwoControllers.open(path)
         self.tags: dict[str, set[str]] = {}
         self.aucs: dict[str, float | None] = {}
         self.paused: set[str] = set()
@@ -72,6 +77,7 @@ class Histories(RuleBasedStateMachine):
         self.config = dict.fromkeys(DEPLOYMENTS, 1)
         self.has_answered: set[str] = set()
         self.has_live: set[str] = set()
+        self.disturbed: set[tuple[str, str]] = set()
 
     def teardown(self) -> None:
         try:
@@ -179,9 +185,21 @@ class Histories(RuleBasedStateMachine):
     def time_passes(self, turns: int) -> None:
         self.take_turns(turns)
 
-    @rule(write=st.integers(1, 6), before=st.booleans(), turns=st.integers(1, 12))
-    def kill(self, write: int, before: bool, turns: int) -> None:
+    @rule(
+        write=st.integers(1, 6),
+        before=st.booleans(),
+        ending=st.sampled_from(Ending),
+        turns=st.integers(1, 12),
+    )
+    def kill(self, write: int, before: bool, ending: Ending, turns: int) -> None:
         self.world.kill_at(write, before=before)
+        self.world.ending = ending
+        self.take_turns(turns)
+
+    @rule(write=st.integers(1, 6), turns=st.integers(1, 12), meanwhile=st.integers(1, 12))
+    def stand_still(self, write: int, turns: int, meanwhile: int) -> None:
+        """The leader stands still before a write, and goes on after the other has taken over."""
+        self.world.stall_at(write, lambda: self.take_turns(meanwhile))
         self.take_turns(turns)
 
     @rule(what=st.sampled_from(("kill", "replica", "replica", "cluster")), turns=TURNS)
@@ -192,18 +210,26 @@ class Histories(RuleBasedStateMachine):
             case "replica":
                 for deployment in DEPLOYMENTS:
                     self.world.serve.lose_replica(deployment)
+                self.disturb_starts()
                 self.has_answered.clear()
             case "cluster":
                 self.world.serve.lose_everything()
                 self.world.restart()
+                self.disturb_starts()
                 self.has_answered.clear()
         self.take_turns(turns)
+
+    def disturb_starts(self) -> None:
+        """What begins anew in the middle of its start may come too late; that is not its fault."""
+        for row in self.world.registry.releases(open_only=True):
+            self.disturbed.add((row.deployment, row.envelope_id))
 
     def take_turns(self, count: int) -> None:
         for _ in range(count):
             self.world.turn(self.is_live)
             self.goes_on_answering()
-            self.goes_on_being_live()
+            if self.world.has_written:
+                self.goes_on_being_live()
 
     def is_live(self, action: Action) -> None:
         """A release is live when it answers, whatever Serve says, and never past its gates."""
@@ -229,7 +255,7 @@ class Histories(RuleBasedStateMachine):
     def goes_on_answering(self) -> None:
         for deployment in DEPLOYMENTS:
             if self.world.serve.answers(deployment) is not None:
-                if deployment not in self.removed:
+                if deployment not in self.removed and self.world.serve.goes_on(deployment):
                     self.has_answered.add(deployment)
             else:
                 assert deployment not in self.has_answered, f"{deployment} fell silent"
@@ -263,7 +289,7 @@ class Histories(RuleBasedStateMachine):
         if deployment in self.pins:
             pinned = self.pins[deployment]
             is_good = self._verdict(deployment, pinned) == "passes"
-            return pinned if is_good and self._kind(pinned) == "starts" else None
+            return pinned if is_good and self._can_start(deployment, pinned) else None
         for envelope_id in self._best_first(deployment):
             undone = self.undone[deployment]
             if envelope_id in undone:
@@ -274,7 +300,7 @@ class Histories(RuleBasedStateMachine):
             verdict = self._verdict(deployment, envelope_id)
             if verdict == "held":
                 return None
-            if verdict == "passes" and self._kind(envelope_id) == "starts":
+            if verdict == "passes" and self._can_start(deployment, envelope_id):
                 return envelope_id
         return None
 
@@ -294,6 +320,14 @@ class Histories(RuleBasedStateMachine):
         if not GATED[deployment]:
             return "passes"
         return "held" if auc is None else "passes" if auc >= 0.5 else "rejected"
+
+    def _can_start(self, deployment: str, envelope_id: str) -> bool:
+        if self._kind(envelope_id) != "starts":
+            return False
+        if (deployment, envelope_id) not in self.disturbed:
+            return True
+        mine = [row for row in self.world.releases(deployment) if row.envelope_id == envelope_id]
+        return not mine or mine[0].state != "failed"
 
     def _kind(self, envelope_id: str) -> Kind:
         return self.world.serve.behaviours[envelope_id].kind
@@ -324,14 +358,15 @@ class Histories(RuleBasedStateMachine):
         )
 
 
-def test_histories_converge(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    template = tmp_path / "template.db"
-    open_registry(f"sqlite:///{template}").close()
-    Histories.template = template
+@pytest.mark.parametrize("part", range(PARTS))
+def test_histories_converge(part: int, tmp_path: Path) -> None:
+    Histories.template = tmp_path / "template.db"
+    open_registry(f"sqlite:///{Histories.template}").close()
     run_state_machine_as_test(
         Histories,
         settings=settings(
-            max_examples=EXAMPLES,
+            max_examples=EXAMPLES // PARTS,
+            derandomize=PARTS == 1 and settings.default.derandomize,
             stateful_step_count=30,
             deadline=None,
             suppress_health_check=list(HealthCheck),
