@@ -53,7 +53,8 @@ fuzz: install          ## 1,000 cases on each of four envelopes, and on the regi
 	FUZZ_CASES=84 $(BIN)/pytest -n 4 --timeout 1200 tests/integration/replica/test_fuzz.py
 	API_FUZZ_CASES=20 $(BIN)/pytest --timeout 3600 tests/integration/test_api_fuzz.py
 
-simulate: install      ## 10,000 random histories of the controller
+simulate: install      ## 10,000 random histories of the controller, and whether the real Serve is as the fake one
+	$(BIN)/pytest tests/cluster/real_serve_contract.py
 	HISTORIES=10000 HISTORIES_PARTS=100 $(BIN)/pytest -n auto --timeout 0 tests/simulation/test_histories.py
 
 bench: install         ## the figures of docs/benchmarks.md, one after the other

