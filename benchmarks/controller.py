@@ -99,9 +99,11 @@ def fill(url: str, envelopes: int, rules: int) -> None:
     first = registry.register(a_manifest(), SHA, actor="ann")
     with registry.database.writing() as connection:
         insert_envelopes(connection, registry.database.is_sqlite, envelopes, first.id)
+    copied_s = time.monotonic() - began
     registry.apply_state(DesiredState.model_validate(state(rules)), actor="ann")
     registry.close()
-    print(f"filled in {time.monotonic() - began:.0f} s", file=sys.stderr)
+    applied_s = time.monotonic() - began - copied_s
+    print(f"filled in {copied_s:.0f} s, rules applied in {applied_s:.0f} s", file=sys.stderr)
 
 
 def insert_envelopes(connection: Connection, is_sqlite: bool, count: int, like: str) -> None:
@@ -129,6 +131,17 @@ def insert_envelopes(connection: Connection, is_sqlite: bool, count: int, like: 
     run(
         f"INSERT INTO envelopes (id, created_at, {columns}) {numbers} SELECT {envelope_id}, {ago}, "
         f"{columns} FROM {source}, envelopes WHERE id = '{like}'"
+    )
+    run(
+        "INSERT INTO functions (envelope_id, name, sha256, added_at, added_by) "
+        "SELECT envelopes.id, functions.name, sha256, added_at, added_by FROM functions, envelopes "
+        f"WHERE envelope_id = '{like}' AND envelopes.id <> '{like}'"
+    )
+    facts = "path, kind, text, long_text, number, version_key"
+    run(
+        f"INSERT INTO facts (subject, {facts}) SELECT envelopes.id, {facts} "
+        "FROM facts, envelopes WHERE path = 'default_function' "
+        f"AND subject = '{like}' AND envelopes.id <> '{like}'"
     )
     for key, value in TAGS.items():
         run(

@@ -185,12 +185,14 @@ class FakeServe:
         self._splits.clear()
 
     def lose_replica(self, deployment: str) -> None:
-        """A running replica dies; Serve starts it again."""
+        """A running replica dies; Serve starts it again, unless the next one is starting anyway."""
         self._pass_time()
         app = self._apps.get(deployment)
         for replica in app.running() if app else []:
             assert app is not None
             app.replicas.remove(replica)
+            if any(not each.routed_at for each in app.replicas):
+                continue
             again = self._start(app, replica.envelope_id, replica.version)
             again.fails = False  # what has run once is started again and again
 

@@ -38,6 +38,7 @@ DEPLOYMENTS = ("ltv", "churn")
 TIMEOUT_S = 10.0
 # `make simulate` takes 10,000, in parts for as many processes as there are cores.
 EXAMPLES = int(os.environ.get("HISTORIES", "20"))
+IN_MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None  # a disk takes most of the time
 PARTS = int(os.environ.get("HISTORIES_PARTS", "1"))
 # (rule, deployment, tag, priority): two rules of one deployment differ in priority, two do not.
 RULES = {
@@ -65,7 +66,7 @@ class Histories(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self._folder = tempfile.TemporaryDirectory()
+        self._folder = tempfile.TemporaryDirectory(dir=IN_MEMORY)
         path = new_registry(self.template, Path(self._folder.name) / "registry.db")
         self.world = TwoControllers.open(path)
         self.tags: dict[str, set[str]] = {}
