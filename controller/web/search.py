@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from envelope.errors import QueryError
 from envelope.registry import EnvelopeRow, parse
+from envelope.registry.query import query_from_tags
 
 PAGE_ROWS = 50
+MAX_COMPLETIONS = 50
 DEFAULT_COLUMNS = ("created_at", "created_by", "tags")
 PLAIN_COLUMNS = (*DEFAULT_COLUMNS, "id", "description", "python_version", "functions")
 
@@ -50,6 +53,18 @@ def read_search(text: str) -> Search:
 def _has(word: str) -> str:
     pattern = "'%" + word.replace("'", "''") + "%'"
     return f"(name like {pattern} or description like {pattern})"
+
+
+def completions(query: str, rows: Iterable[EnvelopeRow]) -> list[str]:
+    """Return queries that narrow this one by one tag of the rows it found, the commonest first.
+
+    A tag that every row has narrows nothing, but is still a query worth beginning with.
+    """
+    counted = Counter(tag for row in rows for tag in row.tags.items())
+    terms = [query_from_tags({key: value}) for (key, value), _ in counted.most_common()]
+    if query:
+        terms = [f"({query}) and {term}" for term in terms if term not in query]
+    return terms[:MAX_COMPLETIONS]
 
 
 def cursor_of(row: EnvelopeRow) -> str:

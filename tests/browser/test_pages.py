@@ -77,7 +77,10 @@ def page(browser: Browser, base: str, request: pytest.FixtureRequest) -> Iterato
 def test_search_compare_and_read_the_difference(page: Page) -> None:
     page.goto("/")
     expect(page).to_have_title("Models · Model Envelope")
-    page.get_by_role("textbox", name="Words, or a query").fill("tags.region = 'US'")
+    bar = page.get_by_role("combobox", name="Words, or a query")
+    offered = page.locator("#completions option")
+    expect(offered.first).to_have_attribute("value", "tags.canonical_name = 'client_ltv'")
+    bar.fill("tags.region = 'US'")
     page.get_by_role("button", name="Search").click()
     expect(page.locator("tbody tr")).to_have_count(3)
     compare = page.get_by_role("button", name="Compare the two chosen")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import socket
 from collections.abc import Iterator
@@ -113,6 +114,14 @@ def test_pages_of_a_search_hold_every_model_once(
         following = re.search(r'rel="next" href="([^"]+)"', text)
         path = following[1].replace("&amp;", "&") if following else ""
     assert seen == list(reversed(filled.ids))
+
+
+def test_the_search_bar_completes_tags(client: httpx.Client) -> None:
+    text = client.get("/models").text
+    offered = [html.unescape(one) for one in re.findall(r'<option value="([^"]+)"', text)]
+    assert "tags.region = 'UK'" in offered
+    found = client.get("/models", params={"q": "tags.region = 'UK'"}).text
+    assert "(tags.region = &#39;UK&#39;) and tags.canonical_name" in found
 
 
 def test_metrics_as_csv_are_those_of_the_chart(client: httpx.Client, filled: Filled) -> None:

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from controller.web.search import after, ago, cursor_of, read_columns, read_search
+from controller.web.search import after, ago, completions, cursor_of, read_columns, read_search
 from envelope.registry import EnvelopeRow, parse
 
 
-def a_row(at: datetime) -> EnvelopeRow:
+def a_row(at: datetime, **tags: str) -> EnvelopeRow:
     return EnvelopeRow(
         id="01M8A562NXAS9NVT2CV581W2K5",
         name="n",
@@ -22,7 +22,7 @@ def a_row(at: datetime) -> EnvelopeRow:
         manifest_sha256="0" * 64,
         functions={},
         default_function="predict",
-        tags={},
+        tags=tags,
         python_version="3.11.7",
     )
 
@@ -98,3 +98,13 @@ def test_columns(asked: list[str], columns: tuple[str, ...]) -> None:
 def test_ago(seconds: int, words: str) -> None:
     at = datetime(2026, 1, 1, tzinfo=UTC)
     assert ago(at, at + timedelta(seconds=seconds)) == words
+
+
+def test_completions_narrow_by_the_commonest_tags_and_are_queries() -> None:
+    now = datetime.now(UTC)
+    rows = [a_row(now, region="US", owner="o'neill"), a_row(now, region="US")]
+    assert completions("", rows) == ["tags.region = 'US'", "tags.owner = 'o''neill'"]
+    narrowed = completions("tags.region = 'US' or tags.a = 'b'", rows)
+    assert narrowed == ["(tags.region = 'US' or tags.a = 'b') and tags.owner = 'o''neill'"]
+    for one in narrowed:
+        parse(one)
