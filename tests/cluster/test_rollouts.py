@@ -184,9 +184,17 @@ def test_nobody_notices_that_the_shares_or_the_challenger_die(delivery: Delivery
         ray.kill(ray.get_actor(NAME, namespace=NAMESPACE), no_restart=False)
         time.sleep(1)
         delivery.wait(lambda: _percent(delivery) == 20)
-        (pid,) = replica_pids(f"{delivery.name}--challenger")
-        os.kill(pid, signal.SIGKILL)
-        delivery.wait(lambda: delivery.states()[-1] == (second, "rolled_back"))
+        (killed,) = replica_pids(f"{delivery.name}--challenger")
+        os.kill(killed, signal.SIGKILL)
+
+        def is_replaced_or_rolled_back() -> bool:
+            # How many of its queries met the dead process, and so how it is judged, is chance.
+            pids = replica_pids(f"{delivery.name}--challenger")
+            rolled_back = delivery.states()[-1] == (second, "rolled_back")
+            return rolled_back or (bool(pids) and killed not in pids)
+
+        delivery.wait(is_replaced_or_rolled_back)
+        time.sleep(2)  # what came after is asked for answers as well
     assert load.report.failed == 0, load.report
     assert set(load.report.answered) == {first, second}
 
