@@ -10,6 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from envelope.settings import Auth
+
 # Everything a page needs comes from here, and no other page may show one of ours in a frame.
 HEADERS = {
     b"content-security-policy": b"default-src 'self'; img-src 'self' data:; style-src 'self' "
@@ -29,15 +31,15 @@ class Guard:
     and a request has to name this machine.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def __init__(self, app: ASGIApp, auth: Auth) -> None:
+        self._app, self._auth = app, auth
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 403, or let the request pass and put our headers on the answer."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if reason := refusal(Request(scope)):
+        if reason := refusal(Request(scope), self._auth):
             await Response(reason, HTTPStatus.FORBIDDEN)(scope, receive, send)
             return
         began = time.perf_counter()
@@ -55,9 +57,10 @@ class Guard:
         await self._app(scope, receive, send_with_headers)
 
 
-def refusal(request: Request) -> str | None:
+def refusal(request: Request, auth: Auth) -> str | None:
     """Return why a request is refused; None when it may pass."""
-    if request.url.hostname not in LOCAL_HOSTS:
+    # With tokens a name elsewhere that leads here brings nothing: neither token nor cookie is its.
+    if auth == "none" and request.url.hostname not in LOCAL_HOSTS:
         return f"this registry is for this machine, as localhost, not as {request.url.hostname}"
     if request.method in ("GET", "HEAD"):
         return None

@@ -10,11 +10,13 @@ from contextlib import contextmanager
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.routing import Mount
+from starlette.types import ASGIApp
 
+from controller.access import Access
 from controller.api.app import build_api
 from controller.guard import Guard
+from controller.sessions import Sessions
 from controller.web.app import build_pages
 from envelope.connection import Connection
 
@@ -24,15 +26,18 @@ STOP_TIMEOUT_S = 2.0
 log = logging.getLogger("controller")
 
 
-def build_app(connection: Connection) -> Starlette:
+def build_app(connection: Connection) -> ASGIApp:
     """Return all that is served under the registry's address."""
-    return Starlette(
+    sessions = Sessions()
+    routed = Starlette(
         routes=[
             Mount("/api/v1", app=build_api(connection)),
-            Mount("/", app=build_pages(connection)),
-        ],
-        middleware=[Middleware(Guard)],
+            Mount("/", app=build_pages(connection, sessions)),
+        ]
     )
+    auth = connection.settings.auth
+    app = Access(routed, connection, sessions) if auth == "tokens" else routed
+    return Guard(app, auth)
 
 
 @contextmanager

@@ -23,8 +23,10 @@ def add_commands(group: click.Group) -> None:
     from envelope.diff_commands import diff
     from envelope.environment_commands import environments
     from envelope.proof_commands import verify
+    from envelope.token_commands import audit, token
 
-    for command in (find, show, tag, diff, verify, export, import_, environments, registry):
+    own = (find, show, tag, diff, verify, export, import_, environments, registry, token, audit)
+    for command in own:
         group.add_command(command)
 
 

@@ -12,11 +12,13 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, cast, get_args
 
 from envelope.errors import ConfigError
 
 # Some twenty that share most of their files, or three with the CUDA build of torch.
 ENVIRONMENTS_MAX_BYTES = 20_000_000_000
+Auth = Literal["none", "tokens"]
 NOTIFY_ON = ("live", "failed", "held", "rejected", "rolled_back")
 
 
@@ -35,6 +37,7 @@ class Settings:
         store.
     haproxy_stats_port, haproxy_metrics_port: HAProxy's own two.
     api_port: TCP port of the registry's pages, which the controller serves.
+    auth: "none" trusts who reaches the registry's pages and API, "tokens" asks each for a token.
     actor: who is written into the history of every change.
     webhooks: where the controller tells what became of releases. notify_on: of which states.
     """
@@ -51,6 +54,7 @@ class Settings:
     haproxy_stats_port: int = 8404
     haproxy_metrics_port: int = 9101
     api_port: int = 8080
+    auth: Auth = "none"
     actor: str = "unknown"
     webhooks: tuple[str, ...] = ()
     notify_on: tuple[str, ...] = NOTIFY_ON
@@ -84,6 +88,7 @@ class Settings:
             haproxy_stats_port=_port(env, "ENVELOPE_HAPROXY_STATS_PORT", 8404),
             haproxy_metrics_port=_port(env, "ENVELOPE_HAPROXY_METRICS_PORT", 9101),
             api_port=_port(env, "ENVELOPE_API_PORT", 8080),
+            auth=_auth(env.get("ENVELOPE_AUTH") or "none"),
             actor=env.get("ENVELOPE_ACTOR") or _user_at_host(),
             webhooks=tuple((env.get("ENVELOPE_WEBHOOKS") or "").split()),
             notify_on=tuple((env.get("ENVELOPE_NOTIFY_ON") or "").split()) or NOTIFY_ON,
@@ -106,6 +111,7 @@ class Settings:
             "ENVELOPE_HAPROXY_STATS_PORT": str(self.haproxy_stats_port),
             "ENVELOPE_HAPROXY_METRICS_PORT": str(self.haproxy_metrics_port),
             "ENVELOPE_API_PORT": str(self.api_port),
+            "ENVELOPE_AUTH": self.auth,
             "ENVELOPE_ACTOR": self.actor,
         }
 
@@ -120,6 +126,13 @@ def _port(env: Mapping[str, str], name: str, default: int) -> int:
     if not text.isdecimal() or not 0 < int(text) < 65536:
         raise ConfigError(f"{name}={text!r} is not a TCP port; set it to a number from 1 to 65535")
     return int(text)
+
+
+def _auth(text: str) -> Auth:
+    for known in get_args(Auth):
+        if text == known:
+            return cast(Auth, known)
+    raise ConfigError(f"ENVELOPE_AUTH={text!r} is not known; set it to none or tokens")
 
 
 def _bytes(env: Mapping[str, str], name: str, default: int) -> int:

@@ -14,6 +14,7 @@ from envelope.registry.text import fault_of
 from envelope.remote.client import ACTOR_HEADER
 from envelope.remote.operations import Operation
 
+HOLDER = "envelope.holder"  # in the scope of a request: who holds the token that it brought
 MAX_BODY_BYTES = 64 << 20  # of JSON; the history of an envelope with 300,000 points
 
 
@@ -68,7 +69,9 @@ def check_numbers(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def actor_of(request: Request) -> str:
-    """Who is asking, as the client says: a server without tokens believes it."""
+    """Who is asking: the token's holder; as the client says where no token is asked for."""
+    if holder := request.scope.get(HOLDER):
+        return str(holder)
     said = request.headers.get(ACTOR_HEADER)
     if said:
         return unquote(said)

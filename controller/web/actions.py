@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from http import HTTPStatus
 from urllib.parse import parse_qs, quote
 
@@ -11,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from controller.api.requests import HOLDER
 from controller.rollback import rollback_target
 from controller.view import live_row
 from controller.web.render import pages_of
@@ -23,10 +25,10 @@ MAX_FORM_BYTES = 64 * 1024
 
 async def change_tags(request: Request) -> Response:
     """Set a tag, or remove it when the form says so."""
-    form, envelope_id = await _form(request), request.path_params["id"]
+    form, envelope_id = await read_form(request), request.path_params["id"]
     key = form.get("key", "").strip()
     value = None if form.get("remove") else form.get("value", "")
-    connection = pages_of(request).connection
+    connection = _connection(request)
     await run_in_threadpool(
         connection.registry.set_tags, envelope_id, {key: value}, actor=connection.actor
     )
@@ -35,10 +37,10 @@ async def change_tags(request: Request) -> Response:
 
 async def deploy(request: Request) -> Response:
     """Serve an envelope at a deployment, and pin it there."""
-    form, envelope_id = await _form(request), request.path_params["id"]
+    form, envelope_id = await read_form(request), request.path_params["id"]
     name = form.get("to", "").strip()
     check_deployment_name(name)
-    connection = pages_of(request).connection
+    connection = _connection(request)
     await run_in_threadpool(
         connection.registry.request_deploy, name, envelope_id, actor=connection.actor
     )
@@ -50,8 +52,8 @@ async def on_deployment(request: Request) -> Response:
     name, action = request.path_params["name"], request.path_params["action"]
     if action not in _ACTIONS:
         raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no {action!r} for a deployment")
-    form = await _form(request)
-    connection = pages_of(request).connection
+    form = await read_form(request)
+    connection = _connection(request)
     await run_in_threadpool(_ACTIONS[action], connection, name, form)
     return _back(f"/deployments/{quote(name)}")
 
@@ -87,7 +89,14 @@ _ACTIONS: Mapping[str, Callable[[Connection, str, Mapping[str, str]], None]] = {
 }
 
 
-async def _form(request: Request) -> dict[str, str]:
+def _connection(request: Request) -> Connection:
+    """The connection, in the name of the token's holder where one is asked for."""
+    connection = pages_of(request).connection
+    return replace(connection, actor=request.scope.get(HOLDER, connection.actor))
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """The fields of the form that was sent."""
     body = b""
     async for chunk in request.stream():
         body += chunk

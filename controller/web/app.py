@@ -13,14 +13,18 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from controller.sessions import Sessions
 from controller.web import actions, assets, deployments, metrics, models, rules
+from controller.web.login import login_routes
 from controller.web.render import Pages
 from envelope.connection import Connection
 from envelope.errors import EnvelopeError, ModelNotFound
 
 
-def build_pages(connection: Connection) -> Starlette:
-    """Return the pages as an ASGI application. It holds no state but the connection."""
+def build_pages(connection: Connection, sessions: Sessions) -> Starlette:
+    """Return the pages as an ASGI application. It holds no state but the connection
+    and the sessions.
+    """
     app = Starlette(
         routes=[
             Route("/", lambda request: RedirectResponse("/models")),
@@ -38,6 +42,7 @@ def build_pages(connection: Connection) -> Starlette:
             Route("/rules", rules.overview),
             Route("/metrics", metrics.dashboard),
             Route("/metrics.csv", metrics.export),
+            *login_routes(sessions),
             Route("/static/vega.js", assets.vega),
             Mount("/static", StaticFiles(packages=[("controller.web", "static")])),
         ],

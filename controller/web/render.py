@@ -36,6 +36,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._templates.globals["auth"] = connection.settings.auth
         self._templates.filters |= {
             "ago": lambda at: ago(at, datetime.now(UTC)),
             "time": lambda at: f"{at:%Y-%m-%d %H:%M:%S} UTC",

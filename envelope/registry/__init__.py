@@ -20,6 +20,7 @@ from envelope.registry import (
     migrate,
     proofs,
     tags,
+    tokens,
 )
 from envelope.registry.changes import Change
 from envelope.registry.delivery import BatchJobRow, DeploymentRow, RuleRow
@@ -37,6 +38,7 @@ from envelope.registry.query import EnvelopeFacts, parse, query_from_tags
 from envelope.registry.releases import ReleaseEvent, ReleaseRow, StaleRelease
 from envelope.registry.search import read_cursor
 from envelope.registry.tags import TagChange
+from envelope.registry.tokens import NewToken, Role, Token
 
 __all__ = [
     "BatchJobRow",
@@ -51,15 +53,18 @@ __all__ = [
     "Lease",
     "MetricPage",
     "MetricPoint",
+    "NewToken",
     "Pause",
     "Proof",
     "Registry",
     "ReleaseEvent",
     "ReleaseRow",
     "Report",
+    "Role",
     "RuleRow",
     "StaleRelease",
     "TagChange",
+    "Token",
     "open_registry",
     "parse",
     "query_from_tags",
@@ -278,6 +283,29 @@ class Registry(DeliveryRegistry):
     def proofs(self, envelope_id: str) -> list[Proof]:
         """Every proof of an envelope, oldest first."""
         return proofs.read_proofs(self.database, envelope_id)
+
+    # --- access to a registry server
+
+    def create_token(self, holder: str, role: Role, *, actor: str) -> NewToken:
+        """Make a token for the registry server. Its secret is in the answer and nowhere else.
+
+        holder: the actor of every change that is made with it. Raises ConfigError.
+        """
+        with changes.writing(self.database, actor) as writer:
+            return tokens.create(writer, holder, role)
+
+    def revoke_token(self, token_id: str, *, actor: str) -> None:
+        """Let a token count no longer. Raises ModelNotFound."""
+        with changes.writing(self.database, actor) as writer:
+            tokens.revoke(writer, token_id)
+
+    def tokens(self) -> list[Token]:
+        """Every token without its secret, oldest first, also those that were revoked."""
+        return tokens.read_tokens(self.database)
+
+    def token_of(self, secret: str) -> Token | None:
+        """The token of this secret; None when there is none, or it was revoked."""
+        return tokens.find(self.database, secret)
 
     # --- change feed, heartbeat and lease
 

@@ -30,8 +30,9 @@ POLL_S = 0.05  # on SQLite; one look takes 0.1 ms
 class Change:
     """One change.
 
-    kind: envelope, tag, metric, function, proof, deployment, rule, batch_job or release.
-    key: the envelope's id, the name of the deployment, rule or batch job, or the release's id.
+    kind: envelope, tag, metric, function, proof, deployment, rule, batch_job, release or token.
+    key: the envelope's id, the name of the deployment, rule or batch job, or the release's or
+        token's id.
     detail: what changed, with old and new values where there are.
     """
 

@@ -383,6 +383,20 @@ lease = Table(
     Column("expires_at", UtcTime, nullable=False),
 )
 
+# Who may ask a registry server. Of a token only its hash is kept: 256 random bits need no salt.
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", WORDS, primary_key=True),
+    Column("sha256", WORDS, nullable=False, unique=True),
+    Column("holder", WORDS, nullable=False),
+    Column("role", WORDS, nullable=False),
+    Column("created_at", UtcTime, nullable=False),
+    Column("created_by", WORDS, nullable=False),
+    Column("revoked_at", UtcTime),
+    Column("revoked_by", WORDS),
+)
+
 changes = Table(
     "changes",
     metadata,

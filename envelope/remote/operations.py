@@ -17,11 +17,9 @@ from typing import Any, Literal
 
 import msgspec
 
-from envelope.registry import Registry
+from envelope.registry import Registry, Role
 
 Verb = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
-# Who may ask: each may do what those before it may.
-Role = Literal["viewer", "author", "deployer", "admin"]
 Place = Literal["path", "query", "body", "header"]
 
 PREFIX = "/api/v1"
@@ -171,6 +169,9 @@ OPERATIONS: Mapping[str, Operation] = {
             ("create_release", "POST", "/releases"),
             ("move_release", "POST", "/releases/{release_id}/events"),
             ("beat", "PUT", "/controllers/{controller_id}"),
+            ("tokens", "GET", "/tokens"),
+            ("create_token", "POST", "/tokens"),
+            ("revoke_token", "DELETE", "/tokens/{token_id}"),
         ),
     )
 }

@@ -9,7 +9,7 @@ from typing import Any
 
 from envelope.errors import ConfigError
 from envelope.manifest import Manifest
-from envelope.registry import EnvelopeRow, History, Lease, MetricPoint, Registry, parse
+from envelope.registry import EnvelopeRow, History, Lease, MetricPoint, Registry, Token, parse
 from envelope.registry.envelopes import FIRST_PAGE, PAGE
 from envelope.registry.metrics import check_time
 from envelope.remote import wire
@@ -121,6 +121,10 @@ class RemoteRegistry(Registry):
 
     def led_by(self, epoch: int) -> Registry:
         """Raise ConfigError: a leader's writes are fenced in the database."""
+        raise _needs_database()
+
+    def token_of(self, secret: str) -> Token | None:
+        """Raise ConfigError: who asks is settled at the server."""
         raise _needs_database()
 
     def _ask(self, operation: Operation, values: Mapping[str, Any]) -> Any:

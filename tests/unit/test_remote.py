@@ -29,6 +29,7 @@ from envelope.remote.registry import RemoteRegistry
 
 OF_CONTROLLERS = {"claim_lease", "renew_lease", "resign_lease", "led_by"}
 NOT_BY_A_TABLE = OF_CONTROLLERS | {
+    "token_of",
     "close",
     "find",
     "metric_points",
