@@ -92,25 +92,56 @@ def save_model(
     SerializationError (naming what cannot be pickled), DependencyError (naming what cannot be
     installed elsewhere), ConfigError (tags, name), StorageError. Nothing is saved then.
     """
+    target = find_target(query_function, model, api_input=api_input)
+    envelope = save_target(
+        target,
+        Example(
+            api_input=_taken(target, api_input),
+            api_output=api_output,
+            sample_rows=_sample_rows(sample),
+            sensitive=check_sensitive(sensitive, api_input, api_output),
+        ),
+        name=name,
+        description=description,
+        tags=tags,
+        modules=modules,
+        hyperparameters=hyperparameters,
+        datasets=datasets,
+    )
+    if verify:
+        envelope.verify()
+    return envelope
+
+
+def save_target(
+    target: Target,
+    example: Example,
+    *,
+    name: str,
+    description: str = "",
+    tags: Mapping[str, str] | None = None,
+    modules: Sequence[ModuleType | str | Path] = (),
+    hyperparameters: Mapping[str, Any] | None = None,
+    datasets: Mapping[str, Any] | None = None,
+    extra_modules: Sequence[str] = (),
+) -> Envelope:
+    """Save a function that is found already; see save_model for what it takes and raises.
+
+    extra_modules: names of installed modules that it needs and that nothing in it refers to.
+    """
     if not check_text(name, "name", max_bytes=MAX_VALUE_BYTES).strip():
         raise ConfigError("name is empty; say what the model is, as in name='client_ltv'")
     check_text(description, "description")
     tags = check_tag_values(tags or {})
     hyperparameters = check_hyperparameters(hyperparameters or {})
     described_datasets = describe_datasets(datasets or {})
-    target = find_target(query_function, model, api_input=api_input)
-    example = Example(
-        api_input=_taken(target, api_input),
-        api_output=api_output,
-        sample_rows=_sample_rows(sample),
-        sensitive=check_sensitive(sensitive, api_input, api_output),
-    )
     connection = connect()
     connection.registry.check_may_tag(list(tags), actor=connection.actor)
+    needed = [*extra_modules, *_modules_of_values(example)]
     with ThreadPoolExecutor(1) as pool:
         context = pool.submit(capture_context)  # waits for git meanwhile
         trial = try_function(target, example)
-        artifact, environment = _write_bytes(connection.store, target, modules, example)
+        artifact, environment = _write_bytes(connection.store, target, modules, needed)
         envelope_id = str(ULID())
         function = _function(target, trial)
         manifest = Manifest(
@@ -133,10 +164,7 @@ def save_model(
         )
     sha256 = connection.store.put_manifest(manifest)
     row = connection.registry.register(manifest, sha256, actor=connection.actor)
-    envelope = Envelope(connection, row)
-    if verify:
-        envelope.verify()
-    return envelope
+    return Envelope(connection, row)
 
 
 def _taken(target: Target, api_input: Any) -> Any:
@@ -188,11 +216,11 @@ def _write_bytes(
     store: Store,
     target: Target,
     modules: Sequence[ModuleType | str | Path],
-    example: Example,
+    needed: Sequence[str],
 ) -> tuple[Artifact, Environment]:
     modules = [*modules, *_modules_of(target)]
     packed = dict(pack_module(module) for module in modules)
-    artifact, captured = _encode(store, target, modules, example)
+    artifact, captured = _encode(store, target, modules, needed)
     environment = Environment(
         python=captured.python,
         implementation=captured.implementation,
@@ -212,14 +240,15 @@ def _modules_of(target: Target) -> list[ModuleType]:
 
 
 def _encode(
-    store: Store, target: Target, modules: Sequence[ModuleType | str | Path], example: Example
+    store: Store,
+    target: Target,
+    modules: Sequence[ModuleType | str | Path],
+    needed: Sequence[str],
 ) -> tuple[Artifact, CapturedEnvironment]:
     seen = GlobalsSeen()
     what = target.name if target.attribute is None else "model"
     artifact = artifacts.encode(target.obj, store, what=what, see=seen.see)
-    captured = capture_environment(
-        seen, target.call, modules, extra_modules=sorted(_modules_of_values(example))
-    )
+    captured = capture_environment(seen, target.call, modules, extra_modules=sorted(needed))
     return artifact, captured
 
 
@@ -227,7 +256,7 @@ def _write_added(store: Store, target: Target, manifest: Manifest, example: Exam
     """Write a function that is added. It may need no more than the envelope has already."""
     make_importable(store, manifest.environment.modules)
     modules = [module.name for module in manifest.environment.modules]
-    artifact, captured = _encode(store, target, modules, example)
+    artifact, captured = _encode(store, target, modules, list(_modules_of_values(example)))
     locked = {package.name: package.version for package in manifest.environment.packages}
     missing = [
         f"{package.name} {package.version} (locked: {locked.get(package.name, 'not at all')})"

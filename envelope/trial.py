@@ -51,6 +51,7 @@ MAX_SAMPLE_BYTES = 256 * 1024  # as JSON: it is in the manifest's function and o
 NO_EXAMPLE = "no example of a whole call was given"
 NOT_WANTED = "sample=False"
 SENSITIVE = "columns are marked sensitive"
+MADE_UP = "there was no example, it was tried on made-up input"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,12 +66,16 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Example:
-    """What the caller gave to learn from. sample_rows: to keep; 0 keeps none."""
+    """What the caller gave to learn from. sample_rows: to keep; 0 keeps none.
+
+    is_made_up: the input has the right types and says nothing of the data; none of it is kept.
+    """
 
     api_input: Any = MISSING
     api_output: Any = MISSING
     sample_rows: int = SAMPLE_ROWS
     sensitive: tuple[str, ...] = ()
+    is_made_up: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,6 +254,8 @@ def _is_deterministic(
 def _reason_not_to_keep(sample: Sample | None, example: Example) -> str | None:
     if example.sensitive:
         return SENSITIVE
+    if example.is_made_up:
+        return MADE_UP
     if example.sample_rows == 0:
         return NOT_WANTED
     if (size_bytes := len(msgspec.json.encode(sample))) > MAX_SAMPLE_BYTES:
@@ -269,6 +276,8 @@ def _time_ms(target: Target, few: Mapping[str, Any]) -> float:
 
 
 def _statistics(example: Example, output: Any) -> dict[str, Any]:
+    if example.is_made_up:
+        return {}
     described = {"input": example.api_input, "output": example.api_output}
     if example.api_output is MISSING:
         described["output"] = output

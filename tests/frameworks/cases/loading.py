@@ -27,8 +27,9 @@ report = json.loads((folder / "report.json").read_text())
 for name, saved in report["models"].items():
     example, answer = pickle.loads((folder / f"{name}.pkl").read_bytes())
     function = me.get(saved["id"]).load().default
-    given = example if isinstance(example, dict) else None
-    found = function.call(*given.values()) if given else function.call(example)
+    names = [parameter.name for parameter in function.schema.parameters]
+    given = example if isinstance(example, dict) else {names[0]: example}
+    found = function.call(**given)
     if bits(found) != bits(answer):
         sys.exit(f"{name}: {found!r} is not {answer!r}")
     print(name, "answers the same")
