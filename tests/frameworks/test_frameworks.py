@@ -1,4 +1,5 @@
-"""Each framework in an environment of its own: saved there, loaded by another process, equal bits.
+"""Each framework in an environment of its own: saved there, loaded by another process, then proved
+in an environment that is rebuilt from the envelope alone. Each time the answers have equal bits.
 
 `make test-frameworks`. Environments are kept in .venv-frameworks and made again when the list of
 packages changes.
@@ -10,6 +11,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +42,29 @@ class Framework:
 
 
 FRAMEWORKS = {
+    "own_code": Framework(
+        packages=("ipython==9.7.0", "scikit-learn==1.9.1"),
+        parts={"package": [], "notebook": [], "closure": []},
+        needs=frozenset({"pandas", "scikit-learn", "scipy"}),
+    ),
+    "sklearn": Framework(
+        packages=("scikit-learn==1.9.1",),
+        parts={"pipeline": [], "boosting": []},
+        needs=frozenset({"scikit-learn"}),
+    ),
+    "scipy": Framework(
+        packages=("scipy==1.17.1",), parts={"price": []}, needs=frozenset({"scipy"})
+    ),
+    "statsmodels": Framework(
+        packages=("statsmodels==0.15.0",),
+        parts={"formula": [], "glm": [], "series": []},
+        needs=frozenset({"statsmodels"}),
+    ),
+    "lightgbm": Framework(
+        packages=("lightgbm==4.7.0", "scikit-learn==1.9.1"),
+        parts={"classifier": [], "pipeline": [], "booster": []},
+        needs=frozenset({"lightgbm"}),
+    ),
     "xgboost": Framework(
         packages=("xgboost==3.2.0", "scikit-learn==1.9.1"),
         parts={"classifier": [BOOSTER], "pipeline": [BOOSTER], "booster": [BOOSTER]},
@@ -70,6 +96,16 @@ FRAMEWORKS = {
         },
         needs=frozenset({"onnx", "onnxruntime"}),
     ),
+    "hamilton": Framework(
+        packages=("sf-hamilton==1.90.0",),
+        parts={"columns": [], "values": []},
+        needs=frozenset({"apache-hamilton"}),
+    ),
+    "mlflow": Framework(
+        packages=("mlflow==3.17.2", "scikit-learn==1.9.1"),
+        parts={"example": [], "signature": [], "params": [], "texts": [], "registered": []},
+        needs=frozenset({"mlflow"}),
+    ),
     "spacy": Framework(
         packages=("spacy==3.8.18",), parts={"entities": []}, needs=frozenset({"spacy"})
     ),
@@ -78,7 +114,9 @@ FRAMEWORKS = {
 
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", FRAMEWORKS)
-def test_a_model_answers_the_same_in_another_process(name: str, tmp_path: Path, home: Path) -> None:
+def test_a_model_answers_the_same_in_another_process_and_environment(
+    name: str, tmp_path: Path, home: Path
+) -> None:
     framework = FRAMEWORKS[name]
     python = environment(name, framework)
     saved, elsewhere = tmp_path / "saved", tmp_path / "elsewhere"
@@ -93,6 +131,22 @@ def test_a_model_answers_the_same_in_another_process(name: str, tmp_path: Path, 
     assert [claim for claim, holds in report["claims"].items() if not holds] == []
     for model in report["models"].values():
         assert framework.needs & set(model["packages"])
+
+    with moved_away(python.parents[1]):
+        for model in report["models"].values():
+            envelope = str(Path(sys.executable).parent / "envelope")
+            check([envelope, "verify", model["id"], "--tolerance", "0"], cwd=elsewhere)
+
+
+@contextmanager
+def moved_away(folder: Path) -> Iterator[None]:
+    """Take a folder off its place, so that nothing can be read there."""
+    away = folder.with_name(f"{folder.name}-away")
+    folder.rename(away)
+    try:
+        yield
+    finally:
+        away.rename(folder)
 
 
 def environment(name: str, framework: Framework) -> Path:
