@@ -20,6 +20,7 @@ from controller.gates import Passed, Rejected
 from controller.state import (
     TRIED,
     Action,
+    App,
     CreateRelease,
     DeleteApp,
     Deploy,
@@ -57,12 +58,19 @@ def plan(
 def _converge(desired: Desired, seen: Observed, now: datetime) -> list[Action]:
     name, wanted = desired.name, desired.wanted
     live = live_of(seen.releases)
-    current = _arrived(seen) or _current(seen.releases, wanted)
+    arrived, going = _arrived(seen, live), _going_on(seen, live)
+    current = arrived or _current(seen.releases, wanted)
     actions = _traffic(name, seen, warm.split(name, live, wanted, seen, now))
     beside = rollout.tidy(name, seen.releases, seen) + warm.keep(name, current, live, seen, now)
     is_changing = bool(actions)
     actions += [each for each in beside if isinstance(each, Deploy) or not is_changing]
-    actions += _retire_others(name, seen.releases, live, current, desired)
+    kept = [each for each in (live, current, *going) if each is not None]
+    actions += _retire_others(name, seen.releases, live, kept, desired)
+    if arrived is not None:
+        return actions + _go_live(name, arrived, live)
+    for release in going:
+        if release is not current and _is_target(release, seen.app):
+            actions += _start(name, release, live, seen, now)
     if current is not None:
         return actions + _advance(name, current, live, seen, now)
     if wanted is not None and not _serves(live, wanted):
@@ -90,23 +98,46 @@ def _serves(release: Release | None, wanted: Wanted) -> bool:
     )
 
 
-def _arrived(seen: Observed) -> Release | None:
+def _arrived(seen: Observed, live: Release | None) -> Release | None:
     """The release that answers already and is not recorded as live, whatever is wanted by now.
 
     To give it up would silence a deployment on which nothing else is live.
     """
-    return next((release for release in seen.releases if _has_arrived(release, seen)), None)
+    starting = [release for release in seen.releases if _may_start(release)]
+    arrived = [release for release in starting if _answers(release, seen)]
+    if live is None:  # Serve may be asked for another one by now, beside which this one came up
+        arrived += [release for release in starting if release.envelope_id == seen.answering]
+    return next(iter(arrived), None)
 
 
-def _has_arrived(release: Release, seen: Observed) -> bool:
-    may_serve = isinstance(release.verdict, Passed) and release.rollback is None
-    return release.state == "starting" and may_serve and _answers(release, seen)
+def _may_start(release: Release) -> bool:
+    is_good = isinstance(release.verdict, Passed) and release.rollback is None
+    return release.state == "starting" and is_good
+
+
+def _going_on(seen: Observed, live: Release | None) -> list[Release]:
+    """The starts that are not given up for something newer: those of a deployment's first release.
+
+    They may answer at any moment, and then they are what is live on it.
+    """
+    app = seen.app
+    if live is not None or app is None or app.status == "deleting":
+        return []
+    starting = [release for release in seen.releases if _may_start(release)]
+    if app.status == "failed" or not any(_is_target(each, app) for each in starting):
+        return [each for each in starting if _is_target(each, app)]
+    return starting
+
+
+def _is_target(release: Release, app: App | None) -> bool:
+    """Whether a release is what Serve was asked for last."""
+    return app is not None and None is not release.version == app.version
 
 
 def _answers(release: Release, seen: Observed) -> bool:
     """Whether a release is what Serve runs and what answers at the deployment's URL."""
     app = seen.app
-    is_running = app is not None and app.status == "running" and app.version == release.version
+    is_running = app is not None and app.status == "running" and _is_target(release, app)
     return is_running and seen.answering == release.envelope_id
 
 
@@ -122,12 +153,12 @@ def _retire_others(
     name: str,
     releases: Sequence[Release],
     live: Release | None,
-    current: Release | None,
+    kept: Sequence[Release],
     desired: Desired,
 ) -> list[Action]:
     actions: list[Action] = []
     for release in releases:
-        if release is live or release is current:
+        if any(release is each for each in kept):
             continue
         if release.state == "live":
             assert live is not None
@@ -216,11 +247,8 @@ def _prepare(
 def _start(
     name: str, current: Release, live: Release | None, seen: Observed, now: datetime
 ) -> list[Action]:
-    if _answers(current, seen):
-        replaced = [] if live is None else [_replaced(name, live, current)]
-        return [_move(name, current, "live", "answers at its URL"), *replaced]
     app = seen.app
-    is_target = app is not None and app.version == current.version
+    is_target = _is_target(current, app)
     if app is not None and is_target and app.status == "failed":
         reason = app.message or "Serve gives no reason; see the replica's log"
         return [_move(name, current, "failed", reason, current.version)]
@@ -231,6 +259,11 @@ def _start(
         return []
     restoring = _restore_first(name, live, seen, now)
     return [Deploy(deployment=name, release_id=current.id)] if restoring is None else restoring
+
+
+def _go_live(name: str, arrived: Release, live: Release | None) -> list[Action]:
+    replaced = [] if live is None else [_replaced(name, live, arrived)]
+    return [_move(name, arrived, "live", "answers at its URL"), *replaced]
 
 
 def _replaced(name: str, old: Release, new: Release) -> MoveRelease:
@@ -280,7 +313,7 @@ def _keep(name: str, live: Release | None, seen: Observed, now: datetime) -> lis
     if app is not None and app.status == "deleting":
         return []
     if live is None:
-        if app is None or app.version is None:
+        if app is None or app.version is None or _going_on(seen, live):
             return []
         return [DeleteApp(deployment=name, reason="nothing is live on it")]
     if live.version is None:

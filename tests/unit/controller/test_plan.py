@@ -18,6 +18,7 @@ from controller.state import (
     MoveRelease,
     Observed,
     Release,
+    Rollback,
     Wanted,
     is_waiting,
 )
@@ -71,6 +72,20 @@ def deploy(release: Release) -> Deploy:
 
 
 LATE = in_state("starting", asked_at=START - timedelta(seconds=61))
+TIMED_OUT = (
+    "not live 61 s after it was started, start_timeout_s is 60; at its URL answers nothing; "
+    "Serve says starting: waiting for 1 replica"
+)
+WANT_NEWER = replace(WANT_NEW, envelope_id="NEWER", reason="newest")
+NEWER_STARTS = replace(NEW, id="r-newer", envelope_id="NEWER", version="v-newer", state="starting")
+NEWER_HELD = replace(
+    NEWER_STARTS, state="held", reason="no metric auc", verdict=Held(reason="no metric auc")
+)
+STARTS_NEWER = App(status="starting", version="v-newer")
+RUNS_NEWER = App(status="running", version="v-newer")
+FAILED_NEWER = App(status="failed", version="v-newer", message="sample differs")
+FAILED_NEW = App(status="failed", version="v-new", message="sample differs")
+UNDONE = Rollback(actor="bob", reason="bad")
 REPLACED = "replaced by envelope NEW (release r-new)"
 
 
@@ -269,6 +284,79 @@ REPLACED = "replaced by envelope NEW (release r-new)"
             seen(in_state("starting"), app=App(status="running", version="v-new"), answering="NEW"),
             [move(in_state("starting"), "live", "answers at its URL")],
             id="superseded-when-it-answers-already",
+        ),
+        pytest.param(
+            wish(WANT_NEWER),
+            seen(in_state("starting"), app=STARTS_NEW, answering=None),
+            [CreateRelease(deployment=NAME, wanted=WANT_NEWER)],
+            id="the-first-start-is-not-given-up-for-a-candidate",
+        ),
+        pytest.param(
+            wish(WANT_NEWER),
+            seen(NEWER_HELD, in_state("starting"), app=STARTS_NEW, answering=None),
+            [],
+            id="nor-for-one-that-is-held",
+        ),
+        pytest.param(
+            wish(None, "paused: us"),
+            seen(in_state("starting"), app=STARTS_NEW, answering=None),
+            [],
+            id="nor-for-nothing",
+        ),
+        pytest.param(
+            wish(WANT_NEWER),
+            seen(NEWER_STARTS, in_state("starting"), app=STARTS_NEWER, answering=None),
+            [],
+            id="it-may-come-up-beside-the-one-that-is-asked-for-by-now",
+        ),
+        pytest.param(
+            wish(WANT_NEWER),
+            seen(NEWER_STARTS, in_state("starting"), app=STARTS_NEWER, answering="NEW"),
+            [move(in_state("starting"), "live", "answers at its URL")],
+            id="and-is-live-then",
+        ),
+        pytest.param(
+            wish(WANT_NEWER),
+            seen(NEWER_STARTS, in_state("starting"), app=RUNS_NEWER, answering="NEWER"),
+            [move(NEWER_STARTS, "live", "answers at its URL")],
+            id="or-the-newer-one-is",
+        ),
+        pytest.param(
+            wish(WANT_NEWER),
+            seen(NEWER_STARTS, in_state("starting"), app=FAILED_NEWER, answering=None),
+            [
+                move(in_state("starting"), "retired", "superseded by envelope NEWER: newest"),
+                move(NEWER_STARTS, "failed", "sample differs", "v-newer"),
+            ],
+            id="neither-comes-up",
+        ),
+        pytest.param(
+            wish(WANT_NEWER),
+            seen(NEWER_HELD, in_state("starting"), app=FAILED_NEW, answering=None),
+            [move(in_state("starting"), "failed", "sample differs", "v-new")],
+            id="the-first-start-fails-while-the-next-is-held",
+        ),
+        pytest.param(
+            wish(WANT_NEWER),
+            seen(NEWER_HELD, LATE, app=STARTS_NEW, answering=None),
+            [move(LATE, "failed", TIMED_OUT, "v-new")],
+            id="the-first-start-takes-too-long-while-the-next-is-held",
+        ),
+        pytest.param(
+            wish(WANT_NEWER),
+            seen(in_state("starting", rollback=UNDONE), app=STARTS_NEW, answering=None),
+            [
+                replace(
+                    move(
+                        in_state("starting"),
+                        "rolled_back",
+                        "rolled back: bad; superseded by envelope NEWER: newest",
+                    ),
+                    actor="bob",
+                ),
+                CreateRelease(deployment=NAME, wanted=WANT_NEWER),
+            ],
+            id="the-first-start-is-given-up-after-a-rollback",
         ),
         pytest.param(
             wish(WANT_OLD),
