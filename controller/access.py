@@ -20,10 +20,10 @@ from starlette.routing import BaseRoute, Mount, Route, compile_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from controller.api.app import respond
-from controller.api.requests import HOLDER
+from controller.api.requests import HOLDER, ROLE
 from controller.guard import API
 from controller.sessions import COOKIE, Sessions
-from controller.web.render import Pages
+from controller.web.render import pages_on
 from envelope.connection import Connection
 from envelope.errors import ConfigError
 from envelope.registry import Registry, Role, Token
@@ -62,6 +62,9 @@ ROLES: Mapping[Request_, Role | None] = {
     ("GET", "/deployments/{name}"): "viewer",
     ("POST", "/deployments/{name}/{action}"): "deployer",
     ("GET", "/rules"): "viewer",
+    ("POST", "/rules/pause"): "deployer",
+    ("GET", "/forms/rule"): "deployer",
+    ("POST", "/forms/rule"): "deployer",
     ("GET", "/metrics"): "viewer",
     ("GET", "/metrics.csv"): "viewer",
     ("GET", "/login"): PUBLIC,
@@ -121,7 +124,7 @@ class Access:
     def __init__(self, app: Starlette, connection: Connection, sessions: Sessions) -> None:
         self._app: ASGIApp = app
         self._registry: Registry = connection.registry
-        self._pages = Pages(connection)
+        self._pages = pages_on(connection)
         self._sessions = sessions
         self._routes = guarded(app.routes, ROLES)
 
@@ -137,10 +140,10 @@ class Access:
             if token is None:
                 await self._ask(request)(scope, receive, send)
                 return
+            scope[HOLDER], scope[ROLE] = token.holder, token.role
             if not allows(token.role, needed):
                 await self._refuse(request, token, needed)(scope, receive, send)
                 return
-            scope[HOLDER] = token.holder
         await self._app(scope, receive, send)
 
     async def _token(self, request: Request) -> Token | None:
@@ -164,7 +167,7 @@ class Access:
             query = f"?{request.url.query}" if request.url.query else ""
             after = urlencode({"next": request.url.path + query})
             return RedirectResponse(f"/login?{after}", HTTPStatus.SEE_OTHER)
-        return self._fault(HTTPStatus.UNAUTHORIZED, "Sign in first: your session has ended.")
+        return self._fault(request, HTTPStatus.UNAUTHORIZED, "Sign in first: your session ended.")
 
     def _refuse(self, request: Request, token: Token, needed: Role) -> Response:
         words = (
@@ -173,10 +176,11 @@ class Access:
         )
         if request.url.path.startswith(API):
             return respond(problem_of(NotAllowed(words), is_reading=False), {})
-        return self._fault(HTTPStatus.FORBIDDEN, words)
+        return self._fault(request, HTTPStatus.FORBIDDEN, words)
 
-    def _fault(self, status: HTTPStatus, words: str) -> Response:
-        return self._pages.show("fault.html", status=status, title=status.phrase, words=words)
+    def _fault(self, request: Request, status: HTTPStatus, words: str) -> Response:
+        pages = self._pages.seen_by(request)
+        return pages.show("fault.html", status=status, title=status.phrase, words=words)
 
 
 def bearer(header: str) -> str | None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from controller.view import OF_ENVELOPES
-from envelope.registry import Change, Registry, ReleaseEvent, ReleaseRow
+from envelope.registry import Change, EnvelopeRow, Registry, ReleaseEvent, ReleaseRow
 
 FEED_PAGE = 1000
+SLACK = timedelta(minutes=10)  # longer than any transaction that writes
+CUT = "and no further was looked: it took too long; `envelope rule test` looks at everything"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,23 +26,33 @@ class Step:
     because: str
 
 
-def would_have_wanted(registry: Registry, query: str, since: datetime) -> Iterator[Step]:
+def would_have_wanted(
+    registry: Registry,
+    query: str,
+    since: datetime,
+    is_enough: Callable[[], bool] = lambda: False,
+) -> Iterator[Step]:
     """Each time the newest match of a query changed, oldest first, beginning with `since`.
 
+    is_enough: asked before each change is looked at; ends it, with a last step that says so.
     Gates, priorities, pins and starts that fail are not played back.
     Raises QueryError.
     """
     newest = _newest(registry, query, since)
-    yield Step(at=since, envelope_id=newest, because="")
-    asked_at = since
+    yield Step(at=since, envelope_id=_id(newest), because="")
+    asked: tuple[datetime, str] | None = None
     for change in _changes_since(registry, since):
-        if change.at == asked_at:
+        if (change.at, change.key) == asked:
             continue  # several of one transaction
-        asked_at = change.at
-        found = _newest(registry, query, asked_at)
-        if found != newest:
+        asked = (change.at, change.key)
+        if is_enough():
+            yield Step(at=change.at, envelope_id=_id(newest), because=CUT)
+            return
+        found = _after(registry, query, change, newest)
+        if _id(found) != _id(newest):
             newest = found
-            yield Step(at=asked_at, envelope_id=found, because=f"{change.kind} by {change.actor}")
+            because = f"{change.kind} by {change.actor}"
+            yield Step(at=change.at, envelope_id=_id(found), because=because)
 
 
 def canaries_at(
@@ -60,14 +72,51 @@ def canaries_at(
             yield row, steps[-1]
 
 
-def _newest(registry: Registry, query: str, at: datetime) -> str | None:
-    return next((row.id for row in registry.find(query, as_of=at, limit=1)), None)
+def _after(
+    registry: Registry, query: str, change: Change, newest: EnvelopeRow | None
+) -> EnvelopeRow | None:
+    """The newest match after a change of one envelope.
+
+    Asked of that envelope alone, unless it was the newest match: then another may be.
+    """
+    of_it = f"id = '{change.key}'"
+    found = _newest(registry, f"({query}) and {of_it}" if query.strip() else of_it, change.at)
+    if found is None:
+        was_it = newest is not None and newest.id == change.key
+        return _newest(registry, query, change.at) if was_it else newest
+    if newest is None or (found.created_at, found.id) >= (newest.created_at, newest.id):
+        return found
+    return newest
+
+
+def _newest(registry: Registry, query: str, at: datetime) -> EnvelopeRow | None:
+    return next(registry.find(query, as_of=at, limit=1), None)
+
+
+def _id(row: EnvelopeRow | None) -> str | None:
+    return None if row is None else row.id
 
 
 def _changes_since(registry: Registry, since: datetime) -> Iterator[Change]:
-    seen = 0
+    seen = _before(registry, since)
     while page := registry.changes(seen, limit=FEED_PAGE):
         for change in page:
             if change.at > since and change.kind in OF_ENVELOPES:
                 yield change
         seen = page[-1].seq
+
+
+def _before(registry: Registry, since: datetime) -> int:
+    """A number of the feed after which all changes since then come.
+
+    Times follow the numbers but for the length of a transaction.
+    """
+    low, high, since = 0, registry.last_change(), since - SLACK
+    while low < high:
+        middle = (low + high) // 2
+        after = registry.changes(middle, limit=1)
+        if after and after[0].at < since:
+            low = after[0].seq
+        else:
+            high = middle
+    return low

@@ -36,7 +36,10 @@ class _Config(BaseModel):
 
 
 class Resources(_Config):
-    """What one replica reserves on its node. memory_bytes: None reserves none."""
+    """What one replica reserves on its node.
+
+    num_cpus: cores, or a part of one. num_gpus: likewise. memory_bytes: None reserves none.
+    """
 
     num_cpus: float = Field(default=0.25, ge=0)
     num_gpus: float = Field(default=0, ge=0)
@@ -141,6 +144,7 @@ class Rollout(_Config):
 class DeploymentConfig(_Config):
     """How one deployment is served.
 
+    num_replicas: processes that answer. resources: what each of them reserves on its node.
     timeout_s: from the request's arrival to its answer, else 504.
     max_queue: requests waiting per replica before 429.
     batching: auto shares calls where the function is proved row-wise.
@@ -170,7 +174,9 @@ class DeploymentConfig(_Config):
 class RuleConfig(_Config):
     """Which envelopes a deployment wants: the newest that matches the query.
 
+    query: which envelopes are wanted. deploy_to: the deployment that the newest of them goes to.
     priority: of several rules for one deployment the highest with a match decides.
+    paused: it changes nothing; what is live stays.
     """
 
     query: Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
@@ -207,6 +213,8 @@ class BatchOutput(_Config):
 class BatchJobConfig(_Config):
     """An envelope over a table.
 
+    query: which envelope; the newest match. function: None is the envelope's default one.
+    input: the table. output: where its answers go.
     whole_table, group_by: for whole-frame functions: one call over all rows, or one per group.
     concurrency: worker processes; None lets Ray Data decide.
     """

@@ -15,6 +15,7 @@ from envelope.remote.client import ACTOR_HEADER
 from envelope.remote.operations import Operation
 
 HOLDER = "envelope.holder"  # in the scope of a request: who holds the token that it brought
+ROLE = "envelope.role"  # and the token's role
 MAX_BODY_BYTES = 64 << 20  # of JSON; the history of an envelope with 300,000 points
 
 

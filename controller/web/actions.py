@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from http import HTTPStatus
 from urllib.parse import parse_qs, quote
 
@@ -12,11 +11,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from controller.api.requests import HOLDER
 from controller.rollback import rollback_target
 from controller.view import live_row
 from controller.web.render import pages_of
-from envelope.config import check_deployment_name
+from envelope.config import DesiredState, check_deployment_name
 from envelope.connection import Connection
 from envelope.errors import ConfigError
 
@@ -28,11 +26,11 @@ async def change_tags(request: Request) -> Response:
     form, envelope_id = await read_form(request), request.path_params["id"]
     key = form.get("key", "").strip()
     value = None if form.get("remove") else form.get("value", "")
-    connection = _connection(request)
+    connection = pages_of(request).connection
     await run_in_threadpool(
         connection.registry.set_tags, envelope_id, {key: value}, actor=connection.actor
     )
-    return _back(f"/models/{envelope_id}")
+    return back(f"/models/{envelope_id}")
 
 
 async def deploy(request: Request) -> Response:
@@ -40,11 +38,11 @@ async def deploy(request: Request) -> Response:
     form, envelope_id = await read_form(request), request.path_params["id"]
     name = form.get("to", "").strip()
     check_deployment_name(name)
-    connection = _connection(request)
+    connection = pages_of(request).connection
     await run_in_threadpool(
         connection.registry.request_deploy, name, envelope_id, actor=connection.actor
     )
-    return _back(f"/deployments/{name}")
+    return back(f"/deployments/{name}")
 
 
 async def on_deployment(request: Request) -> Response:
@@ -53,9 +51,9 @@ async def on_deployment(request: Request) -> Response:
     if action not in _ACTIONS:
         raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no {action!r} for a deployment")
     form = await read_form(request)
-    connection = _connection(request)
+    connection = pages_of(request).connection
     await run_in_threadpool(_ACTIONS[action], connection, name, form)
-    return _back(f"/deployments/{quote(name)}")
+    return back(f"/deployments/{quote(name)}")
 
 
 def _rollback(connection: Connection, name: str, form: Mapping[str, str]) -> None:
@@ -82,17 +80,31 @@ def _allow(connection: Connection, name: str, form: Mapping[str, str]) -> None:
     connection.registry.allow(name, form.get("envelope_id", ""), actor=connection.actor)
 
 
+async def pause_rule(request: Request) -> Response:
+    """Pause or resume one rule, as long as it is as the page showed it."""
+    form, connection = await read_form(request), pages_of(request).connection
+    name, version = form.get("name", ""), read_version(form.get("version", ""))
+
+    def put() -> None:
+        rules = connection.registry.state().rules
+        if name not in rules:
+            raise ConfigError(f"there is no rule {name!r}; there are: {', '.join(rules) or 'none'}")
+        changed = rules[name].model_copy(update={"paused": bool(form.get("paused"))})
+        connection.registry.apply_state(
+            DesiredState(rules={name: changed}),
+            actor=connection.actor,
+            expected={f"rules.{name}": version},
+        )
+
+    await run_in_threadpool(put)
+    return back("/rules")
+
+
 _ACTIONS: Mapping[str, Callable[[Connection, str, Mapping[str, str]], None]] = {
     "rollback": _rollback,
     "unpin": _unpin,
     "allow": _allow,
 }
-
-
-def _connection(request: Request) -> Connection:
-    """The connection, in the name of the token's holder where one is asked for."""
-    connection = pages_of(request).connection
-    return replace(connection, actor=request.scope.get(HOLDER, connection.actor))
 
 
 async def read_form(request: Request) -> dict[str, str]:
@@ -109,5 +121,13 @@ async def read_form(request: Request) -> dict[str, str]:
     return {key: values[-1] for key, values in parse_qs(text, keep_blank_values=True).items()}
 
 
-def _back(path: str) -> Response:
+def read_version(text: str) -> int:
+    """Return the version that a form was made for."""
+    if not text.isdecimal():
+        raise HTTPException(HTTPStatus.BAD_REQUEST, f"{text!r} is no version; load the page again")
+    return int(text)
+
+
+def back(path: str) -> Response:
+    """Lead the browser to a page after a change."""
     return RedirectResponse(path, HTTPStatus.SEE_OTHER)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from starlette.applications import Starlette
@@ -15,10 +16,12 @@ from starlette.staticfiles import StaticFiles
 
 from controller.sessions import Sessions
 from controller.web import actions, assets, deployments, metrics, models, rules
+from controller.web.forms import form_routes
 from controller.web.login import login_routes
-from controller.web.render import Pages
+from controller.web.render import pages_of, pages_on
 from envelope.connection import Connection
 from envelope.errors import EnvelopeError, ModelNotFound
+from envelope.registry import StaleState
 
 
 def build_pages(connection: Connection, sessions: Sessions) -> Starlette:
@@ -40,6 +43,8 @@ def build_pages(connection: Connection, sessions: Sessions) -> Starlette:
             Route("/deployments/{name}", deployments.show),
             Route("/deployments/{name}/{action}", actions.on_deployment, methods=["POST"]),
             Route("/rules", rules.overview),
+            Route("/rules/pause", actions.pause_rule, methods=["POST"]),
+            *form_routes(rules.FORM),
             Route("/metrics", metrics.dashboard),
             Route("/metrics.csv", metrics.export),
             *login_routes(sessions),
@@ -49,7 +54,7 @@ def build_pages(connection: Connection, sessions: Sessions) -> Starlette:
         middleware=[Middleware(GZipMiddleware, minimum_size=1024)],
         exception_handlers={EnvelopeError: _fault, HTTPException: _fault},
     )
-    app.state.pages = Pages(connection)
+    app.state.pages = pages_on(connection)
     return app
 
 
@@ -58,7 +63,14 @@ def _fault(request: Request, exc: Exception) -> Response:
     if isinstance(exc, HTTPException):
         status, words = exc.status_code, exc.detail
     else:
-        status = HTTPStatus.NOT_FOUND if isinstance(exc, ModelNotFound) else HTTPStatus.BAD_REQUEST
-        words = str(exc)
-    pages: Pages = request.app.state.pages
-    return pages.show("fault.html", status=status, title=HTTPStatus(status).phrase, words=words)
+        kinds = (kind for kind in _STATUSES if isinstance(exc, kind))
+        status, words = _STATUSES.get(next(kinds, Exception), HTTPStatus.BAD_REQUEST), str(exc)
+    return pages_of(request).show(
+        "fault.html", status=status, title=HTTPStatus(status).phrase, words=words
+    )
+
+
+_STATUSES: Mapping[type[Exception], HTTPStatus] = {
+    ModelNotFound: HTTPStatus.NOT_FOUND,
+    StaleState: HTTPStatus.CONFLICT,
+}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from http import HTTPStatus
@@ -14,9 +15,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from controller.api.requests import HOLDER, ROLE
 from controller.web.search import ago
 from envelope.connection import Connection
 from envelope.errors import EnvelopeError
+from envelope.registry import Role
+from envelope.registry.tokens import allows
 from ray_runtime.connection import serve_url
 
 MAX_CELL = 80  # characters of a value in a table
@@ -24,33 +28,38 @@ SHA256_DIGITS = 64
 SHORT_HASH = 12
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Pages:
-    """Renders pages about one registry."""
+    """Renders pages about one registry, for one reader.
 
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self._templates = Environment(
-            loader=PackageLoader("controller.web"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._templates.globals["auth"] = connection.settings.auth
-        self._templates.filters |= {
-            "ago": lambda at: ago(at, datetime.now(UTC)),
-            "time": lambda at: f"{at:%Y-%m-%d %H:%M:%S} UTC",
-            "value": value,
-            "short": partial(shorten, limit=MAX_CELL),
-            "pretty": lambda found: json.dumps(found, indent=2, ensure_ascii=False, default=str),
-            "query": urlencode,
-        }
+    connection: in the reader's name. holder, role: of the reader's token; None without one.
+    """
+
+    connection: Connection
+    templates: Environment
+    holder: str | None = None
+    role: Role | None = None
+
+    def seen_by(self, request: Request) -> Pages:
+        """Return these pages for whoever asks."""
+        holder = request.scope.get(HOLDER)
+        if holder is None:
+            return self
+        connection = replace(self.connection, actor=holder)
+        return replace(self, connection=connection, holder=holder, role=request.scope[ROLE])
+
+    def may(self, needed: Role) -> bool:
+        """Whether the reader may do what takes this role."""
+        if self.connection.settings.auth == "none":
+            return True
+        return self.role is not None and allows(self.role, needed)
 
     def show(
         self, template: str, *, status: int = HTTPStatus.OK, title: str, **known: Any
     ) -> HTMLResponse:
         """Return a page. Templates fail on a name that nobody gave, so that tests see it."""
-        text = self._templates.get_template(template).render(title=title, **known)
+        about = {"title": title, "may": self.may, "holder": self.holder, "role": self.role}
+        text = self.templates.get_template(template).render(about | known)
         return HTMLResponse(text, status)
 
     def deployment_url(self, name: str) -> str:
@@ -61,10 +70,30 @@ class Pages:
             return f"/{name}"
 
 
+def pages_on(connection: Connection) -> Pages:
+    """Return the pages about one registry."""
+    templates = Environment(
+        loader=PackageLoader("controller.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters |= {
+        "ago": lambda at: ago(at, datetime.now(UTC)),
+        "time": lambda at: f"{at:%Y-%m-%d %H:%M:%S} UTC",
+        "value": value,
+        "short": partial(shorten, limit=MAX_CELL),
+        "pretty": lambda found: json.dumps(found, indent=2, ensure_ascii=False, default=str),
+        "query": urlencode,
+    }
+    return Pages(connection=connection, templates=templates)
+
+
 def pages_of(request: Request) -> Pages:
-    """Return what renders the pages of this application."""
+    """Return what renders the pages of this application, for whoever asks."""
     found: Pages = request.app.state.pages
-    return found
+    return found.seen_by(request)
 
 
 def shorten(text: str, limit: int) -> str:

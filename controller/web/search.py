@@ -40,14 +40,21 @@ def read_search(text: str) -> Search:
     "(name like '%ltv%' or description like '%ltv%') and (name like '%us%' or description like '%us%')"
     """  # noqa: E501
     text = text.strip()
-    try:
-        parse(text)
-    except QueryError as exc:
+    if fault := query_fault(text):
         words = text.split()
         if words and all(_WORD.fullmatch(word) for word in words):
             return Search(query=" and ".join(map(_has, words)), is_words=True, fault=None)
-        return Search(query=text, is_words=False, fault=str(exc))
+        return Search(query=text, is_words=False, fault=fault)
     return Search(query=text, is_words=False, fault=None)
+
+
+def query_fault(text: str) -> str | None:
+    """Say why a query cannot be understood; None for one that can."""
+    try:
+        parse(text)
+    except QueryError as exc:
+        return str(exc)
+    return None
 
 
 def _has(word: str) -> str:

@@ -39,6 +39,7 @@ from envelope.registry.releases import ReleaseEvent, ReleaseRow, StaleRelease
 from envelope.registry.search import read_cursor
 from envelope.registry.tags import TagChange
 from envelope.registry.tokens import NewToken, Role, Token
+from envelope.registry.versions import StaleState
 
 __all__ = [
     "BatchJobRow",
@@ -63,6 +64,7 @@ __all__ = [
     "Role",
     "RuleRow",
     "StaleRelease",
+    "StaleState",
     "TagChange",
     "Token",
     "open_registry",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from envelope.config import DeploymentConfig, DesiredState
 from envelope.errors import ConfigError
-from envelope.registry import changes, delivery, envelopes, exclusions, releases
+from envelope.registry import changes, delivery, envelopes, exclusions, releases, versions
 from envelope.registry.delivery import BatchJobRow, DeploymentRow, RuleRow
 from envelope.registry.engine import Database
 from envelope.registry.exclusions import Exclusion, Pause
@@ -21,15 +22,23 @@ class DeliveryRegistry:
         self.database = database
 
     def apply_state(
-        self, state: DesiredState, *, actor: str, rest: delivery.Rest = "keep"
+        self,
+        state: DesiredState,
+        *,
+        actor: str,
+        rest: delivery.Rest = "keep",
+        expected: Mapping[str, int] | None = None,
     ) -> list[str]:
         """Create and update what the state names; a line for each change, [] for none.
 
-        rest: what becomes of what it does not name.
-        Raises ConfigError naming every rule whose deployment or query is wrong.
+        rest: what becomes of what it does not name. expected: the versions that the caller saw,
+        such as {"rules.us": 3}, 0 for what is new.
+        Raises ConfigError naming every rule whose deployment or query is wrong, StaleState when
+        something is not as the caller saw it.
         """
         with changes.writing(self.database, actor) as writer:
             writer.lock_delivery()
+            versions.refuse_stale(writer.connection, expected or {})
             return delivery.apply_state(writer, state, rest)
 
     def plan_state(

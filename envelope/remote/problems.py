@@ -12,7 +12,7 @@ import msgspec
 
 from envelope import errors
 from envelope.errors import EnvelopeError, Fault
-from envelope.registry import StaleRelease
+from envelope.registry import StaleRelease, StaleState
 from envelope.registry.engine import Conflict
 
 MEDIA_TYPE = "application/problem+json"
@@ -58,6 +58,7 @@ KINDS: Mapping[type[EnvelopeError], Kind] = {
     Conflict: Kind("conflict", 409, "Another process wrote the same"),
     errors.StorageError: Kind("storage", 503, "The registry or the store did not do its part"),
     StaleRelease: Kind("stale-release", 409, "The release is in another state"),
+    StaleState: Kind("stale-state", 409, "It was changed meanwhile"),
     NotAuthenticated: Kind("not-authenticated", 401, "A token is needed"),
     NotAllowed: Kind("not-allowed", 403, "This is not allowed to this token"),
     EnvelopeError: Kind("refused", 409, "This cannot be done"),

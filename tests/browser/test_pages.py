@@ -143,6 +143,31 @@ def test_a_rule_is_tried_before_it_is_made(page: Page) -> None:
     expect(page.locator("pre").last).to_contain_text("deploy_to")
 
 
+def test_a_rule_is_made_with_a_preview_while_one_types(page: Page, filled: Filled) -> None:
+    page.goto("/rules")
+    page.get_by_role("link", name="New rule").click()
+    preview = page.get_by_role("region", name="Preview")
+    page.get_by_label("name", exact=True).fill("uk")
+    page.get_by_label("query").fill("tags.region =")
+    expect(page.locator("[data-fault=query]")).to_contain_text("column 14")
+    page.get_by_label("query").fill("tags.region = 'UK'")
+    expect(page.locator("[data-fault=query]")).to_be_empty()
+    page.get_by_label("deploy_to").fill(DEPLOYMENT)
+    expect(preview).to_contain_text("Would have been wanted")
+    expect(preview.get_by_role("link", name=filled.ids[3])).to_be_visible()
+    expect(preview.locator("pre")).to_contain_text("query: tags.region = 'UK'")
+    page.get_by_label("priority").fill("2")
+    page.get_by_role("button", name="Create").click()
+    page.get_by_role("button", name="Pause uk").click()
+    page.get_by_role("button", name="Resume uk").click()
+    page.get_by_role("link", name="Edit uk").click()
+    page.get_by_label("priority").fill("4")
+    page.keyboard.press("Enter")  # saves, as the first button of the form would
+    expect(page.get_by_text("priority 4, version 4")).to_be_visible()
+    found = {row.name: row for row in filled.connection.registry.rules()}
+    assert (found["uk"].priority, found["uk"].paused) == (4, False)
+
+
 def test_metrics_are_drawn_and_split_by_a_tag(page: Page) -> None:
     page.goto("/metrics")
     page.get_by_label("Split by tag").fill("region")
@@ -165,6 +190,7 @@ def test_everybody_can_use_every_page_also_on_a_phone(
         "/deployments",
         f"/deployments/{DEPLOYMENT}",
         "/rules?q=tags.region = 'US'",
+        "/forms/rule?name=us",
         "/metrics",
         "/nothing",
     ]

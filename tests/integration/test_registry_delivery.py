@@ -19,7 +19,7 @@ from envelope.config import (
     RuleConfig,
 )
 from envelope.errors import ConfigError, EnvelopeError, ModelNotFound
-from envelope.registry import Registry, StaleRelease
+from envelope.registry import Registry, StaleRelease, StaleState
 from envelope.registry.releases import TRANSITIONS
 from tests.manifests import a_manifest
 
@@ -79,6 +79,31 @@ def test_apply_says_what_changed_and_counts_versions(registry: Registry) -> None
         "version": 2,
         "changes": ["rule us: paused False -> True", "rule us: priority 0 -> 3"],
     }
+
+
+def test_nothing_is_written_over_what_somebody_else_changed_meanwhile(registry: Registry) -> None:
+    state = STATE.model_copy(update={"batch_jobs": {"nightly": JOB}})
+    new = {"deployments.ltv": 0, "rules.us": 0, "batch_jobs.nightly": 0}
+    registry.apply_state(state, actor="ann", expected=new)
+    paused = DesiredState(rules={"us": US.model_copy(update={"paused": True})})
+    registry.apply_state(paused, actor="bob", expected={"rules.us": 1})
+    last = registry.last_change()
+    with pytest.raises(StaleState, match=r"rules.us is version 2 by now, written by bob at .* UTC"):
+        registry.apply_state(STATE, actor="ann", expected={"rules.us": 1, "deployments.ltv": 1})
+    with pytest.raises(StaleState) as caught:
+        registry.apply_state(state, actor="ann", expected=new)
+    assert [line.split(",")[0] for line in str(caught.value).splitlines()] == [
+        "deployments.ltv is there already",
+        "rules.us is there already",
+        "batch_jobs.nightly is there already",
+    ]
+    with pytest.raises(StaleState, match=r"rules.gone is not there any more; it was version 4"):
+        registry.apply_state(STATE, actor="ann", expected={"rules.gone": 4})
+    with pytest.raises(ConfigError, match=r"'tags.a' has no version"):
+        registry.apply_state(STATE, actor="ann", expected={"tags.a": 4})
+    assert registry.last_change() == last
+    registry.apply_state(DesiredState(), actor="ann", rest="remove")
+    registry.apply_state(STATE, actor="ann", expected={"deployments.ltv": 0, "rules.us": 0})
 
 
 def test_apply_leaves_alone_what_the_state_does_not_name(registry: Registry) -> None:

@@ -20,7 +20,7 @@ from envelope.errors import (
     SchemaError,
     StorageError,
 )
-from envelope.registry import MetricPage, MetricPoint, Registry, StaleRelease
+from envelope.registry import MetricPage, MetricPoint, Registry, StaleRelease, StaleState
 from envelope.remote import wire
 from envelope.remote.folder import resource_of
 from envelope.remote.operations import OPERATIONS
@@ -83,6 +83,7 @@ def test_what_only_reads_is_a_get_and_what_writes_names_its_actor() -> None:
         pytest.param(ConfigError("a\nb"), id="config"),
         pytest.param(IntegrityError("changed"), id="integrity"),
         pytest.param(StaleRelease("moved"), id="stale"),
+        pytest.param(StaleState("changed"), id="stale-state"),
         pytest.param(StorageError("locked"), id="storage"),
         pytest.param(EnvelopeError("no"), id="refused"),
     ],
