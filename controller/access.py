@@ -63,6 +63,8 @@ ROLES: Mapping[Request_, Role | None] = {
     ("POST", "/deployments/{name}/{action}"): "deployer",
     ("GET", "/rules"): "viewer",
     ("POST", "/rules/pause"): "deployer",
+    ("GET", "/forms/deployment"): "deployer",
+    ("POST", "/forms/deployment"): "deployer",
     ("GET", "/forms/rule"): "deployer",
     ("POST", "/forms/rule"): "deployer",
     ("GET", "/metrics"): "viewer",

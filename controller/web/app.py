@@ -42,6 +42,7 @@ def build_pages(connection: Connection, sessions: Sessions) -> Starlette:
             Route("/deployments", deployments.overview),
             Route("/deployments/{name}", deployments.show),
             Route("/deployments/{name}/{action}", actions.on_deployment, methods=["POST"]),
+            *form_routes(deployments.FORM),
             Route("/rules", rules.overview),
             Route("/rules/pause", actions.pause_rule, methods=["POST"]),
             *form_routes(rules.FORM),

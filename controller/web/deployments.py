@@ -11,8 +11,14 @@ from starlette.responses import Response
 from controller.explain import alarm_of, explain
 from controller.gates import describe_gates
 from controller.view import HISTORY
+from controller.web import rules
+from controller.web.fields import Faults, Typed
+from controller.web.forms import NAME, Form, address_of
 from controller.web.render import pages_of
+from envelope.config import DeploymentConfig, check_deployment_name
 from envelope.delivery import controller_silence
+from envelope.errors import ConfigError
+from envelope.registry import Registry
 
 
 def overview(request: Request) -> Response:
@@ -40,6 +46,7 @@ def overview(request: Request) -> Response:
         rows=rows,
         silence=controller_silence(pages.connection).removeprefix(": "),
         pause=registry.pause(),
+        new_deployment=FORM.address,
     )
 
 
@@ -66,4 +73,39 @@ def show(request: Request) -> Response:
         url=pages.deployment_url(name),
         as_yaml=yaml.safe_dump(state, sort_keys=False, allow_unicode=True),
         silence=controller_silence(pages.connection).removeprefix(": "),
+        edit=None if found.deployment.is_removed else address_of(FORM, name=name),
+        new_rule=address_of(rules.FORM, deploy_to=name),
     )
+
+
+# --- the form
+
+
+def _known(registry: Registry) -> dict[str, tuple[DeploymentConfig, int]]:
+    return {
+        row.name: (row.config, row.config_version)
+        for row in registry.deployments()
+        if not row.is_removed
+    }
+
+
+def _check(registry: Registry, name: str, typed: Typed) -> Faults:
+    try:
+        check_deployment_name(name)
+    except ConfigError as exc:
+        return {NAME: str(exc)}
+    return {}
+
+
+FORM = Form(
+    section="deployments",
+    noun="deployment",
+    address="/forms/deployment",
+    template="deployment_form.html",
+    model=DeploymentConfig,
+    known=_known,
+    check=_check,
+    offered=lambda registry: {},
+    preview=lambda pages, typed: {},
+    leads_to=lambda name: f"/deployments/{name}",
+)

@@ -168,6 +168,34 @@ def test_a_rule_is_made_with_a_preview_while_one_types(page: Page, filled: Fille
     assert (found["uk"].priority, found["uk"].paused) == (4, False)
 
 
+def test_a_deployment_is_configured_by_a_form_with_its_yaml_beside_it(
+    page: Page, filled: Filled
+) -> None:
+    page.goto(f"/deployments/{DEPLOYMENT}")
+    page.get_by_role("link", name="Edit the configuration").click()
+    shown = page.get_by_role("region", name="Preview").locator("pre")
+    expect(shown).to_contain_text("auc >= 0.5")
+    page.get_by_label("timeout_s", exact=True).fill("1,5")
+    expect(page.locator("[data-fault=timeout_s]")).to_have_text(
+        "write a number, with a point for decimals"
+    )
+    page.get_by_label("timeout_s", exact=True).fill("1.5")
+    expect(shown).to_contain_text("timeout_s: 1.5")
+    page.get_by_label("strategy").select_option("canary")
+    expect(page.locator("[data-fault=rollout]")).to_contain_text("`canary` needs `steps`")
+    first = page.get_by_role("group", name="rollout.steps 1")
+    first.get_by_label("share").fill("5")
+    first.get_by_label("minutes").fill("10")
+    page.get_by_role("button", name="Add another to rollout.steps").click()
+    second = page.get_by_role("group", name="rollout.steps 2")
+    second.get_by_label("share").fill("50")
+    second.get_by_label("requests").fill("1000")
+    page.get_by_label("timeout_s", exact=True).press("Enter")
+    expect(page.locator("pre").last).to_contain_text("requests: 1000")
+    (row,) = filled.connection.registry.deployments()
+    assert (row.config.timeout_s, len(row.config.rollout.steps)) == (1.5, 2)
+
+
 def test_metrics_are_drawn_and_split_by_a_tag(page: Page) -> None:
     page.goto("/metrics")
     page.get_by_label("Split by tag").fill("region")
@@ -191,6 +219,7 @@ def test_everybody_can_use_every_page_also_on_a_phone(
         f"/deployments/{DEPLOYMENT}",
         "/rules?q=tags.region = 'US'",
         "/forms/rule?name=us",
+        f"/forms/deployment?name={DEPLOYMENT}",
         "/metrics",
         "/nothing",
     ]

@@ -10,10 +10,12 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+import yaml
 
 from controller.history import CUT, would_have_wanted
 from controller.server import serving
-from envelope.config import DesiredState, RuleConfig
+from controller.web.fields import typed_of
+from envelope.config import DeploymentConfig, DesiredState, RuleConfig
 from envelope.connection import disconnect
 from envelope.registry import Registry
 from ray_runtime.ports import free_ports
@@ -67,6 +69,20 @@ def value_of(text: str, path: str) -> str:
     found = re.search(rf'name="{re.escape(path)}" value="([^"]*)"', text)
     assert found is not None
     return html.unescape(found[1])
+
+
+def form_in(text: str) -> dict[str, str]:
+    """What a browser would send of the form as it is: every field that holds something."""
+    inputs = re.findall(
+        r'<input (?!type="checkbox")[^>]*?name="([^"]+)"[^>]*? value="([^"]*)"', text
+    )
+    inputs += re.findall(r'<textarea [^>]*?name="([^"]+)"[^>]*>([^<]*)<', text)
+    inputs += re.findall(r'<input type="checkbox"[^>]*? name="([^"]+)" value="(on)" checked', text)
+    for name, options in re.findall(
+        r'<select [^>]*?name="([^"]+)"[^>]*>(.*?)</select>', text, re.S
+    ):
+        inputs += [(name, one) for one in re.findall(r"<option selected>([^<]*)<", options)]
+    return {name: html.unescape(value) for name, value in inputs}
 
 
 # --- rules
@@ -192,3 +208,104 @@ def test_the_trial_follows_the_newest_match_through_every_change(
     assert [one.envelope_id for one in steps] == [
         next((row.id for row in registry.find(query, as_of=one.at, limit=1)), None) for one in steps
     ]
+
+
+# --- deployments
+
+FULL = {
+    "num_replicas": 2,
+    "timeout_s": 0.5,
+    "extra_columns": "ignore",
+    "max_age": "8d",
+    "gates": {
+        "proved": True,
+        "tags": {"approved": "yes"},
+        "metrics": ["auc >= 0.8", "auc >= live - 0.01"],
+        "sla": {"p99_ms": 20},
+    },
+    "rollout": {"strategy": "canary", "steps": [{"share": 5, "minutes": 10}]},
+}
+
+
+def test_a_deployment_is_made_and_its_form_sent_back_changes_nothing(
+    client: httpx.Client, registry: Registry
+) -> None:
+    config = DeploymentConfig.model_validate(FULL)
+    sent = {"_name": "full", "_version": "0", **typed_of(config)}
+    answer = client.post("/forms/deployment", data=sent)
+    assert (answer.status_code, answer.headers.get("location")) == (303, "/deployments/full")
+    (row,) = [one for one in registry.deployments() if one.name == "full"]
+    assert row.config == config
+    last = registry.last_change()
+    page = client.get("/forms/deployment?name=full").text
+    assert client.post("/forms/deployment", data=form_in(page)).status_code == 303
+    assert registry.last_change() == last
+    shown = yaml.safe_load(html.unescape(page[page.index("<pre") :].split(">", 1)[1].split("<")[0]))
+    state = DesiredState.model_validate(shown)
+    assert state.deployments == {"full": config}
+
+
+def test_an_empty_field_is_the_default(client: httpx.Client, registry: Registry) -> None:
+    page = form_in(client.get(f"/forms/deployment?name={DEPLOYMENT}").text)
+    page["timeout_s"], page["gates.metrics"] = "", ""
+    assert client.post("/forms/deployment", data=page).status_code == 303
+    assert registry.deployments()[0].config == DeploymentConfig()
+
+
+def test_a_wrong_deployment_is_told_at_its_fields_and_nothing_is_lost(
+    client: httpx.Client, registry: Registry
+) -> None:
+    before = registry.last_change()
+    wrong = {
+        "_name": "No Such Name",
+        "num_replicas": "many",
+        "gates.metrics": "auc >= 0.8\r\nauc >",
+        "rollout.strategy": "canary",
+        "rollout.steps.0.share": "500",
+        "rollout.steps.0.minutes": "1",
+    }
+    answer = client.post("/forms/deployment", data=wrong | {"_version": "0"})
+    assert answer.status_code == 400
+    for path, says in {
+        "_name": "cannot be a deployment",
+        "num_replicas": "write a whole number",
+        "gates.metrics": "line 2: ",
+        "rollout.steps.0.share": "must be at most 100",
+    }.items():
+        assert says in fault_at(answer.text, path)
+    kept = form_in(answer.text)
+    assert {key: kept[key].splitlines() for key in wrong} == {
+        key: text.splitlines() for key, text in wrong.items()
+    }
+    assert registry.last_change() == before
+
+
+def test_another_step_is_added_without_losing_what_is_typed(client: httpx.Client) -> None:
+    sent = {"_name": "x", "_version": "0", "timeout_s": "7", "rollout.steps.0.share": "5"}
+    text = client.post("/forms/deployment", data=sent | {"_do": "more:rollout.steps"}).text
+    assert text.count("<legend>rollout.steps ") == 3
+    assert (value_of(text, "timeout_s"), value_of(text, "rollout.steps.0.share")) == ("7", "5")
+    assert not re.search(r'id="e-[^"]*"[^>]*>[^<]', text)  # it is not asked yet whether it is right
+
+
+def test_a_deployment_that_was_changed_meanwhile_is_told(
+    client: httpx.Client, registry: Registry
+) -> None:
+    mine = form_in(client.get(f"/forms/deployment?name={DEPLOYMENT}").text) | {"timeout_s": "9"}
+    theirs = DeploymentConfig(num_replicas=4)
+    registry.apply_state(DesiredState(deployments={DEPLOYMENT: theirs}), actor="bob")
+    answer = client.post("/forms/deployment", data=mine)
+    assert (answer.status_code, "written by bob" in answer.text) == (409, True)
+    assert "By now: <code>4</code>" in answer.text
+    assert registry.deployments()[0].config == theirs
+    assert client.post("/forms/deployment", data=form_in(answer.text)).status_code == 303
+    assert registry.deployments()[0].config.timeout_s == 9
+
+
+def test_a_form_for_what_there_is_not_says_what_there_is(client: httpx.Client) -> None:
+    for path, says in [
+        ("/forms/rule?name=gone", "there are: us"),
+        ("/forms/deployment?name=gone", f"there are: {DEPLOYMENT}"),
+    ]:
+        answer = client.get(path)
+        assert (answer.status_code, says in answer.text) == (400, True)
