@@ -56,6 +56,8 @@ ROLES: Mapping[Request_, Role | None] = {
     ("GET", "/models/{id}/online"): "viewer",
     ("GET", "/models/{id}/environment"): "viewer",
     ("POST", "/models/{id}/tags"): "author",
+    # A query runs the model, and costs the deployment's time.
+    ("POST", "/models/{id}/try"): "author",
     ("POST", "/models/{id}/deploy"): "deployer",
     ("GET", "/diff"): "viewer",
     ("GET", "/deployments"): "viewer",

@@ -15,7 +15,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from controller.sessions import Sessions
-from controller.web import actions, assets, deployments, metrics, models, rules
+from controller.web import actions, assets, deployments, metrics, models, online, rules
 from controller.web.forms import form_routes
 from controller.web.login import login_routes
 from controller.web.render import pages_of, pages_on
@@ -34,9 +34,10 @@ def build_pages(connection: Connection, sessions: Sessions) -> Starlette:
             Route("/models", models.search),
             Route("/models/{id}", models.summary),
             Route("/models/{id}/metrics", models.metrics),
-            Route("/models/{id}/online", models.online),
+            Route("/models/{id}/online", online.show),
             Route("/models/{id}/environment", models.environment),
             Route("/models/{id}/tags", actions.change_tags, methods=["POST"]),
+            Route("/models/{id}/try", online.try_it, methods=["POST"]),
             Route("/models/{id}/deploy", actions.deploy, methods=["POST"]),
             Route("/diff", models.diff),
             Route("/deployments", deployments.overview),

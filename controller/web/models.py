@@ -29,8 +29,6 @@ from envelope.metrics import decode_metric
 from envelope.registry import EnvelopeFacts, EnvelopeRow
 from envelope.schema.words import describe
 
-MAX_RELEASES = 50
-
 
 def search(request: Request) -> Response:
     """Show the newest envelopes that match, a page of them at a time."""
@@ -70,7 +68,7 @@ def summary(request: Request) -> Response:
         }
         for name, function in envelope.functions.items()
     ]
-    return _tab(pages, envelope, "summary", functions=functions, proofs=envelope.proofs())
+    return show_tab(pages, envelope, "summary", functions=functions, proofs=envelope.proofs())
 
 
 def metrics(request: Request) -> Response:
@@ -85,22 +83,7 @@ def metrics(request: Request) -> Response:
         for name, point in latest.items()
         if (spec := charts.metric(name, decode_metric(point.value))) is not None
     }
-    return _tab(pages, envelope, "metrics", rows=rows, plots=plots)
-
-
-def online(request: Request) -> Response:
-    """Show where it was and is released, and where it could be."""
-    pages, envelope = _envelope(request)
-    registry = pages.connection.registry
-    releases = registry.releases(envelope_id=envelope.id, limit=MAX_RELEASES)
-    deployments = [row.name for row in registry.deployments()]
-    return _tab(
-        pages,
-        envelope,
-        "online",
-        releases=[(row, pages.deployment_url(row.deployment)) for row in releases],
-        deployments=deployments,
-    )
+    return show_tab(pages, envelope, "metrics", rows=rows, plots=plots)
 
 
 def environment(request: Request) -> Response:
@@ -110,7 +93,7 @@ def environment(request: Request) -> Response:
     snapshot: Any = None
     if lock.snapshot is not None:
         snapshot = msgspec.json.decode(pages.connection.store.get_blob(lock.snapshot))
-    return _tab(pages, envelope, "environment", lock=lock, snapshot=snapshot)
+    return show_tab(pages, envelope, "environment", lock=lock, snapshot=snapshot)
 
 
 def diff(request: Request) -> Response:
@@ -133,7 +116,8 @@ def _envelope(request: Request) -> tuple[Pages, Envelope]:
     return pages, get(pages.connection, request.path_params["id"])
 
 
-def _tab(pages: Pages, envelope: Envelope, tab: str, **known: Any) -> Response:
+def show_tab(pages: Pages, envelope: Envelope, tab: str, **known: Any) -> Response:
+    """Show one tab of an envelope's page."""
     return pages.show(f"model_{tab}.html", title=envelope.name, envelope=envelope, tab=tab, **known)
 
 

@@ -12,10 +12,13 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+import envelope as me
 from controller.server import serving
 from envelope.connection import disconnect
 from ray_runtime.ports import free_ports
 from tests.pages import DEPLOYMENT, Filled, fill
+from tests.served import served
+from tests.unit.runtime.conftest import options_for
 
 ARTIFACTS = Path(__file__).parents[2] / ".artifacts"
 CHROMIUM = next(
@@ -40,10 +43,12 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
 @pytest.fixture(scope="module")
 def base(filled: Filled) -> Iterator[str]:
     (port,) = free_ports(1)
-    settings = replace(filled.connection.settings, api_port=port)
-    with serving(replace(filled.connection, settings=settings)) as served:
-        assert served == port
-        yield f"http://127.0.0.1:{port}"
+    options = options_for(me.get(filled.ids[2]), deployment=DEPLOYMENT)
+    with served(options) as replica:
+        settings = replace(filled.connection.settings, api_port=port, serve_port=replica.port)
+        with serving(replace(filled.connection, settings=settings)) as served_on:
+            assert served_on == port
+            yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +201,24 @@ def test_a_deployment_is_configured_by_a_form_with_its_yaml_beside_it(
     assert (row.config.timeout_s, len(row.config.rollout.steps)) == (1.5, 2)
 
 
+def test_a_live_model_is_tried_with_its_sample_and_what_does_not_fit(
+    page: Page, filled: Filled
+) -> None:
+    page.goto(f"/models/{filled.ids[2]}/online")
+    expect(page.get_by_label("age")).to_have_value("20")
+    page.get_by_label("income").fill("10")
+    page.get_by_label("income").press("Enter")
+    answer = page.get_by_role("region", name="Answer")
+    expect(answer.locator("pre")).to_have_text("30.0")
+    expect(answer.get_by_role("status")).to_contain_text(" ms, answered by")
+    expect(answer.get_by_role("link", name=filled.ids[2])).to_be_visible()
+    page.get_by_label("age").fill("old")
+    page.get_by_role("button", name=f"Ask {DEPLOYMENT}").click()
+    expect(page.get_by_role("alert")).to_contain_text("The input does not fit the function")
+    expect(page.get_by_text("expected int64, got str")).to_be_visible()
+    expect(page.get_by_label("age")).to_have_value("old")
+
+
 def test_metrics_are_drawn_and_split_by_a_tag(page: Page) -> None:
     page.goto("/metrics")
     page.get_by_label("Split by tag").fill("region")
@@ -213,6 +236,7 @@ def test_everybody_can_use_every_page_also_on_a_phone(
         f"/models/{filled.ids[0]}",
         f"/models/{filled.ids[0]}/metrics",
         f"/models/{filled.ids[0]}/online",
+        f"/models/{filled.ids[2]}/online",
         f"/models/{filled.ids[0]}/environment",
         f"/diff?id={filled.ids[0]}&id={filled.ids[3]}",
         "/deployments",
