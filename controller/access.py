@@ -71,6 +71,7 @@ ROLES: Mapping[Request_, Role | None] = {
     ("POST", "/forms/rule"): "deployer",
     ("GET", "/metrics"): "viewer",
     ("GET", "/metrics.csv"): "viewer",
+    ("GET", "/audit"): "viewer",
     ("GET", "/login"): PUBLIC,
     ("POST", "/login"): PUBLIC,
     ("POST", "/logout"): PUBLIC,

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections import deque
+from collections.abc import Iterator
+from itertools import islice, takewhile
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from envelope.registry import Change, Registry
 
 DEFAULT_LIMIT = 50
 PAGE = 1000  # changes asked for at once
@@ -66,20 +71,17 @@ def revoke(token_id: str) -> None:
 @click.option("--after", default=0, show_default=True, help="Number of a change.")
 @click.option("--limit", default=DEFAULT_LIMIT, show_default=True, help="The newest; 0 is all.")
 @click.option("--actor", help="Only what this one changed.")
+@click.option("--kind", help="Only what was changed of these: rule, tag, token, ...")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
-def audit(after: int, limit: int, actor: str | None, as_json: bool) -> None:
+def audit(after: int, limit: int, actor: str | None, kind: str | None, as_json: bool) -> None:
     """List who changed what, when, from which value to which, oldest first."""
     import msgspec
 
     from envelope.connection import connect
-    from envelope.registry import Change
 
-    registry = connect().registry
-    kept: deque[Change] = deque(maxlen=limit or None)
-    while page := registry.changes(after, PAGE):
-        kept.extend(each for each in page if actor is None or each.actor == actor)
-        after = page[-1].seq
-    for each in kept:
+    newest_first = _newest_first(connect().registry, actor, kind)
+    wanted = takewhile(lambda each: each.seq > after, newest_first)
+    for each in reversed(list(islice(wanted, limit or None))):
         if as_json:
             click.echo(msgspec.json.encode(each).decode())
             continue
@@ -88,3 +90,10 @@ def audit(after: int, limit: int, actor: str | None, as_json: bool) -> None:
             f"{each.seq:6}  {each.at:%Y-%m-%d %H:%M:%S}  {each.actor}  {each.kind} {each.key}  "
             f"{detail}".rstrip()
         )
+
+
+def _newest_first(registry: Registry, actor: str | None, kind: str | None) -> Iterator[Change]:
+    before: int | None = None
+    while page := registry.recent_changes(by=actor, kind=kind, before=before, limit=PAGE):
+        yield from page
+        before = page[-1].seq

@@ -15,7 +15,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from controller.sessions import Sessions
-from controller.web import actions, assets, deployments, metrics, models, online, rules
+from controller.web import actions, assets, audit, deployments, metrics, models, online, rules
 from controller.web.forms import form_routes
 from controller.web.login import login_routes
 from controller.web.render import pages_of, pages_on
@@ -49,6 +49,7 @@ def build_pages(connection: Connection, sessions: Sessions) -> Starlette:
             *form_routes(rules.FORM),
             Route("/metrics", metrics.dashboard),
             Route("/metrics.csv", metrics.export),
+            Route("/audit", audit.overview),
             *login_routes(sessions),
             Route("/static/vega.js", assets.vega),
             Mount("/static", StaticFiles(packages=[("controller.web", "static")])),

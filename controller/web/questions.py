@@ -17,6 +17,7 @@ from ray_runtime.protocols.examples import body_of
 MAX_FIELDS = 200  # columns; a wider frame is asked for as one row of JSON
 MAX_CHOICES = 100
 
+Empty = Literal["null", "text", "default", "missing"]
 Kind = Literal["text", "number", "choice", "json"]
 NUMBERS = (t.Integer, t.Float)
 TEXTS = (t.Text, t.Decimal, t.Date, t.Time, t.Timestamp, t.Duration, t.Uuid, t.Bytes)
@@ -27,7 +28,8 @@ class Question:
     """One value that a function takes.
 
     path: as the replica's faults name it; "" for the whole body. value: that of the sample, as it
-    is typed. choices: JSON of each, and how it is shown. empty: what an empty field stands for.
+    is typed. choices: JSON of each, and how it is shown. empty: what an empty
+    field stands for; missing: a null that is not taken.
     """
 
     path: str
@@ -36,7 +38,7 @@ class Question:
     type: str
     value: str
     choices: tuple[tuple[str, str], ...] = ()
-    empty: Literal["null", "text", "default"]
+    empty: Empty
 
 
 def questions_of(function: Function) -> list[Question]:
@@ -54,25 +56,23 @@ def questions_of(function: Function) -> list[Question]:
         return [_whole(f"one row of {len(frame.columns)} columns", row)]
     names = [str(column.name) for column in frame.columns]
     return [
-        _question((name,), column.type, row.get(name), "null")
+        _question((name,), column.type, row.get(name))
         for name, column in zip(names, frame.columns, strict=True)
     ]
 
 
 def _of_parameter(parameter: t.Parameter, sample: Mapping[str, Any]) -> Question:
-    value = sample.get(parameter.name)
-    return _question(
-        (parameter.name,), parameter.type, value, "null" if parameter.required else "default"
-    )
+    value, keys = sample.get(parameter.name), (parameter.name,)
+    return _question(keys, parameter.type, value, has_default=not parameter.required)
 
 
 def _whole(words: str, sample: Any) -> Question:
     text = json.dumps(sample, ensure_ascii=False, indent=1)
-    return Question(path="", keys=(), kind="json", type=words, value=text, empty="null")
+    return Question(path="", keys=(), kind="json", type=words, value=text, empty="missing")
 
 
 def _question(
-    keys: tuple[str, ...], hint: t.Type, value: Any, empty: Literal["null", "default"]
+    keys: tuple[str, ...], hint: t.Type, value: Any, *, has_default: bool = False
 ) -> Question:
     is_null, inner = _unwrapped(hint)
     choices = _choices(inner)
@@ -91,8 +91,14 @@ def _question(
         choices=tuple((json.dumps(one), "null" if one is None else str(one)) for one in choices)
         if kind == "choice"
         else (),
-        empty="text" if empty == "null" and isinstance(inner, t.Text) and not is_null else empty,
+        empty="default" if has_default else _empty(inner, is_null),
     )
+
+
+def _empty(kind: t.Type, is_null: bool) -> Empty:
+    if is_null:
+        return "null"
+    return "text" if isinstance(kind, t.Text) else "missing"
 
 
 def _unwrapped(kind: t.Type) -> tuple[bool, t.Type]:

@@ -315,6 +315,23 @@ class Registry(DeliveryRegistry):
         """The changes after number `after`, oldest first."""
         return changes.read_changes(self.database, after, limit)
 
+    def recent_changes(
+        self,
+        *,
+        by: str | None = None,
+        kind: str | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> list[Change]:
+        """The newest changes, newest first: who changed what.
+
+        by: one actor's. kind: of one kind. before: those before this number of a change.
+        limit: 1 to MAX_PAGE. Raises ConfigError.
+        """
+        if not 1 <= limit <= MAX_PAGE:
+            raise ConfigError(f"limit is {limit}; use a number from 1 to {MAX_PAGE}")
+        return changes.read_recent(self.database, actor=by, kind=kind, before=before, limit=limit)
+
     def last_change(self) -> int:
         """The number of the newest change; 0 when there is none."""
         return changes.last_change(self.database)

@@ -23,6 +23,19 @@ from envelope.registry.text import check_text
 
 CHANNEL = "envelope_changes"  # of PostgreSQL's NOTIFY
 DELIVERY_LOCK = 0x64656C69  # "deli": any number that no one else uses for pg_advisory_lock
+KINDS = (
+    "batch_job",
+    "deployment",
+    "envelope",
+    "function",
+    "metric",
+    "proof",
+    "protected_tag",
+    "release",
+    "rule",
+    "tag",
+    "token",
+)
 POLL_S = 0.05  # on SQLite; one look takes 0.1 ms
 
 
@@ -30,10 +43,10 @@ POLL_S = 0.05  # on SQLite; one look takes 0.1 ms
 class Change:
     """One change.
 
-    kind: envelope, tag, metric, function, proof, deployment, rule, batch_job, release or token.
-    key: the envelope's id, the name of the deployment, rule or batch job, or the release's or
-        token's id.
-    detail: what changed, with old and new values where there are.
+    kind: one of KINDS.
+    key: the envelope's id, the name of the deployment, rule or batch job, the key of the protected
+        tag, or the release's or token's id; "*" for all rules.
+    detail: what changed. Of what has a value before and after, both: [old, new].
     """
 
     seq: int
@@ -106,6 +119,19 @@ def _publish(database: Database, connection: Connection, rows: list[dict[str, An
 def read_changes(database: Database, after: int, limit: int) -> list[Change]:
     """The changes after `after`, oldest first, at most `limit`."""
     query = select(changes).where(changes.c.seq > after).order_by(changes.c.seq).limit(limit)
+    with database.reading() as connection:
+        return [Change(**row) for row in connection.execute(query).mappings()]
+
+
+def read_recent(
+    database: Database, *, actor: str | None, kind: str | None, before: int | None, limit: int
+) -> list[Change]:
+    """The newest changes before number `before`, newest first, at most `limit`."""
+    query = select(changes).order_by(changes.c.seq.desc()).limit(limit)
+    for column, value in ((changes.c.actor, actor), (changes.c.kind, kind)):
+        query = query if value is None else query.where(column == value)
+    if before is not None:
+        query = query.where(changes.c.seq < before)
     with database.reading() as connection:
         return [Change(**row) for row in connection.execute(query).mappings()]
 

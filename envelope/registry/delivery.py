@@ -165,7 +165,7 @@ def _remove_rest(writer: Writer, state: DesiredState) -> list[str]:
     for name in _rules(connection).keys() - state.rules.keys():
         mine = update(tables.rules).where(tables.rules.c.name == name)
         connection.execute(mine.values(is_removed=True))
-        writer.note("rule", name, writer.now(), is_removed=True)
+        writer.note("rule", name, writer.now(), is_removed=[False, True])
         lines.append(f"rule {name}: removed")
     for name, row in _deployments(connection).items():
         if name not in state.deployments and not row.is_removed:
@@ -173,7 +173,7 @@ def _remove_rest(writer: Writer, state: DesiredState) -> list[str]:
             lines.append(f"deployment {name}: undeployed")
     for name in _batch_jobs(connection).keys() - state.batch_jobs.keys():
         connection.execute(delete(tables.batch_jobs).where(tables.batch_jobs.c.name == name))
-        writer.note("batch_job", name, writer.now(), is_removed=True)
+        writer.note("batch_job", name, writer.now(), is_removed=[False, True])
         lines.append(f"batch job {name}: removed")
     return sorted(lines)
 
@@ -249,13 +249,14 @@ def _put_deployment(
 ) -> list[str]:
     where = f"deployment {name}"
     if old is None:
-        version, lines = 1, [f"{where}: created"]
+        version, lines, changed = 1, [f"{where}: created"], _changed(None, config)
     else:
-        changed = _differences(where, old.config, config)
+        changed = _changed(old.config, config)
         version = old.config_version + bool(changed)
-        lines = changed + ([f"{where}: brought back"] if old.is_removed else [])
+        lines = _lines(where, changed) + ([f"{where}: brought back"] if old.is_removed else [])
     if not lines:
         return []
+    removed = {"is_removed": [True, False]} if old is not None and old.is_removed else {}
     now = writer.now()
     dumped = config.model_dump(mode="json")
     row = {"config": dumped, "config_version": version, "is_removed": False}
@@ -269,31 +270,32 @@ def _put_deployment(
         writer.connection.execute(
             insert(tables.deployment_versions), {**history, "at": now, "actor": writer.actor}
         )
-    writer.note("deployment", name, now, version=version, changes=lines)
+    writer.note("deployment", name, now, version=version, changed=changed, **removed)
     return lines
 
 
 def _put_rule(writer: Writer, name: str, rule: RuleConfig, old: RuleRow | None) -> list[str]:
     row = rule.model_dump(mode="json")
     if old is None:
-        version, lines = 1, [f"rule {name}: created"]
+        version, changed, lines = 1, _changed(None, rule), [f"rule {name}: created"]
     else:
-        lines = _differences(f"rule {name}", _rule_config(old), rule)
-        version = old.version + 1
+        version, changed = old.version + 1, _changed(_rule_config(old), rule)
+        lines = _lines(f"rule {name}", changed)
     if not lines:
         return []
     if old is None:
         writer.connection.execute(insert(tables.rules), {"name": name, "version": version, **row})
     else:
         _update_rule(writer, name, version, row)
-    _record_rule(writer, name, version, row, lines)
+    _record_rule(writer, name, version, row, changed=changed)
     return lines
 
 
 def _bring_back_rule(writer: Writer, name: str, rule: RuleConfig, former: RuleRow) -> list[str]:
     row, version, lines = rule.model_dump(mode="json"), former.version + 1, [f"rule {name}: back"]
     _update_rule(writer, name, version, {**row, "is_removed": False})
-    _record_rule(writer, name, version, row, lines)
+    changed = _changed(_rule_config(former), rule)
+    _record_rule(writer, name, version, row, changed=changed, is_removed=[True, False])
     return lines
 
 
@@ -303,22 +305,22 @@ def _update_rule(writer: Writer, name: str, version: int, row: Mapping[str, Any]
 
 
 def _record_rule(
-    writer: Writer, name: str, version: int, row: Mapping[str, Any], lines: list[str]
+    writer: Writer, name: str, version: int, row: Mapping[str, Any], **detail: Any
 ) -> None:
     now = writer.now()
     history = {"rule": name, "version": version, "at": now, "actor": writer.actor, **row}
     writer.connection.execute(insert(tables.rule_versions), history)
-    writer.note("rule", name, now, version=version, changes=lines)
+    writer.note("rule", name, now, version=version, **detail)
 
 
 def _put_batch_job(
     writer: Writer, name: str, job: BatchJobConfig, old: BatchJobRow | None
 ) -> list[str]:
     if old is None:
-        version, lines = 1, [f"batch job {name}: created"]
+        version, changed, lines = 1, _changed(None, job), [f"batch job {name}: created"]
     else:
-        version = old.version + 1
-        lines = _differences(f"batch job {name}", old.config, job)
+        version, changed = old.version + 1, _changed(old.config, job)
+        lines = _lines(f"batch job {name}", changed)
     if not lines:
         return []
     now = writer.now()
@@ -329,17 +331,23 @@ def _put_batch_job(
     else:
         mine = update(tables.batch_jobs).where(tables.batch_jobs.c.name == name)
         writer.connection.execute(mine.values(row))
-    writer.note("batch_job", name, now, version=version, changes=lines)
+    writer.note("batch_job", name, now, version=version, changed=changed)
     return lines
 
 
-def _differences(where: str, old: BaseModel, new: BaseModel) -> list[str]:
-    before, after = (_flat(model.model_dump(mode="json")) for model in (old, new))
-    return [
-        f"{where}: {key} {before.get(key)} -> {after.get(key)}"
+def _changed(old: BaseModel | None, new: BaseModel) -> dict[str, list[Any]]:
+    """The keys that differ, each with [old, new]; of what is new, those that are no defaults."""
+    before = {} if old is None else _flat(old.model_dump(mode="json"))
+    after = _flat(new.model_dump(mode="json", exclude_defaults=old is None))
+    return {
+        key: [before.get(key), after.get(key)]
         for key in sorted({*before, *after})
         if before.get(key) != after.get(key)
-    ]
+    }
+
+
+def _lines(where: str, changed: Mapping[str, list[Any]]) -> list[str]:
+    return [f"{where}: {key} {old} -> {new}" for key, (old, new) in changed.items()]
 
 
 def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -357,22 +365,25 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def pin(writer: Writer, deployment: str, envelope_id: str, until: datetime | None) -> None:
     """Pin a deployment to an envelope; rules wait until it is unpinned, or `until`."""
+    old = existing_deployment(writer, deployment).pin_envelope_id
     row = {"pin_envelope_id": envelope_id, "pin_until": until, "pinned_by": writer.actor}
-    _change_deployment(writer, deployment, row, pin=envelope_id)
+    ends = {} if until is None else {"until": until.isoformat()}
+    _change_deployment(writer, deployment, row, pin=[old, envelope_id], **ends)
 
 
 def unpin(writer: Writer, deployment: str) -> None:
     """Take the pin off; nothing happens where there is none. Raises ConfigError if unknown."""
-    if existing_deployment(writer, deployment).pin_envelope_id is not None:
+    old = existing_deployment(writer, deployment).pin_envelope_id
+    if old is not None:
         row = {"pin_envelope_id": None, "pin_until": None, "pinned_by": None}
-        _change_deployment(writer, deployment, row, pin=None)
+        _change_deployment(writer, deployment, row, pin=[old, None])
 
 
 def remove(writer: Writer, deployment: str) -> None:
     """Want the deployment gone, its pin too. Raises ConfigError if unknown."""
     if not existing_deployment(writer, deployment).is_removed:
         row = {"pin_envelope_id": None, "pin_until": None, "pinned_by": None, "is_removed": True}
-        _change_deployment(writer, deployment, row, is_removed=True)
+        _change_deployment(writer, deployment, row, is_removed=[False, True])
 
 
 def _change_deployment(

@@ -49,7 +49,7 @@ def exclude(
     row = {"deployment": deployment, "envelope_id": envelope_id, "back_to": back_to}
     stamps = {"reason": reason, "at": now, "actor": writer.actor}
     writer.connection.execute(insert(exclusions), {**row, **stamps})
-    detail = {"rolled_back": envelope_id, "back_to": back_to, "reason": reason}
+    detail = {"rolled_back": envelope_id, "back_to": back_to, "reason": [None, reason]}
     writer.note("deployment", deployment, now, **detail)
 
 
@@ -60,12 +60,14 @@ def allow(writer: Writer, deployment: str, envelope_id: str) -> bool:
         & (exclusions.c.envelope_id == envelope_id)
         & exclusions.c.lifted_at.is_(None)
     )
-    if writer.connection.execute(select(exclusions.c.id).where(mine)).first() is None:
+    last = select(exclusions.c.reason).where(mine).order_by(exclusions.c.id.desc())
+    reason = writer.connection.execute(last).scalar()
+    if reason is None:
         return False
     now = writer.now()
     row = {"lifted_at": now, "lifted_by": writer.actor}
     writer.connection.execute(update(exclusions).where(mine).values(row))
-    writer.note("deployment", deployment, now, allowed=envelope_id)
+    writer.note("deployment", deployment, now, allowed=envelope_id, reason=[reason, None])
     return True
 
 
@@ -108,20 +110,19 @@ def pause(writer: Writer, reason: str) -> bool:
     now = writer.now()
     row = {"reason": reason, "at": now, "actor": writer.actor}
     writer.connection.execute(insert(pauses), row)
-    writer.note("rule", "*", now, paused=True, reason=reason)
+    writer.note("rule", "*", now, paused=[False, True], reason=[None, reason])
     return True
 
 
 def resume(writer: Writer) -> bool:
     """Let rules decide again; return whether they were paused."""
-    now = writer.now()
+    now, mine = writer.now(), pauses.c.resumed_at.is_(None)
+    reason = writer.connection.execute(select(pauses.c.reason).where(mine)).scalar()
     row = {"resumed_at": now, "resumed_by": writer.actor}
-    done = writer.connection.execute(
-        update(pauses).where(pauses.c.resumed_at.is_(None)).values(row)
-    )
+    done = writer.connection.execute(update(pauses).where(mine).values(row))
     if not done.rowcount:
         return False
-    writer.note("rule", "*", now, paused=False)
+    writer.note("rule", "*", now, paused=[True, False], reason=[reason, None])
     return True
 
 

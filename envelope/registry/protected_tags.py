@@ -47,18 +47,24 @@ def put_protected(
         check_key(key, f"the protected tag {key!r}")
         if known.get(key) != tuple(actors):
             before = list(known[key]) if key in known else "anybody"
-            _write(writer, key, actors)
+            _write(writer, key, known.get(key), actors)
             lines.append(f"protected tag {key}: {before} -> {list(actors)}")
     for key in known.keys() - wanted.keys() if is_whole else ():
-        _write(writer, key, None)
+        _write(writer, key, known[key], None)
         lines.append(f"protected tag {key}: removed")
     return lines
 
 
-def _write(writer: Writer, key: str, actors: Sequence[str] | None) -> None:
+def _write(
+    writer: Writer, key: str, before: Sequence[str] | None, actors: Sequence[str] | None
+) -> None:
     writer.connection.execute(delete(protected_tags).where(protected_tags.c.key == key))
     now = writer.now()
     if actors is not None:
         row = {"key": key, "actors": list(actors), "at": now, "actor": writer.actor}
         writer.connection.execute(insert(protected_tags), row)
-    writer.note("protected_tag", key, now, actors=None if actors is None else list(actors))
+    writer.note("protected_tag", key, now, actors=[_listed(before), _listed(actors)])
+
+
+def _listed(actors: Sequence[str] | None) -> list[str] | None:
+    return None if actors is None else list(actors)

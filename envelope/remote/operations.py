@@ -122,6 +122,7 @@ OPERATIONS: Mapping[str, Operation] = {
             ("metric_page", "GET", "/metrics"),
             ("changes", "GET", "/changes"),
             ("last_change", "GET", "/changes/last"),
+            ("recent_changes", "GET", "/changes/recent"),
             ("wait_for_change", "GET", "/changes/wait"),
             ("last_beat", "GET", "/controllers/last-beat"),
             ("controllers", "GET", "/controllers"),

@@ -245,6 +245,7 @@ def test_everybody_can_use_every_page_also_on_a_phone(
         "/forms/rule?name=us",
         f"/forms/deployment?name={DEPLOYMENT}",
         "/metrics",
+        "/audit",
         "/nothing",
     ]
     context = browser.new_context(

@@ -69,6 +69,8 @@ PAGES = [
     ("/rules", "tags.region"),
     ("/rules?q=tags.region+%3D+%27US%27", "Would have been wanted"),
     ("/metrics?by=region", "auc over time"),
+    ("/audit", "canonical_name"),
+    ("/audit?kind=rule&actor=ann", "tags.region"),
 ]
 
 
@@ -92,6 +94,8 @@ FAULTS = [
     ("/rules?q=%3D", 200, "column 1"),
     ("/metrics?q=tags.+%3D", 200, "column"),
     ("/nothing", 404, "Not Found"),
+    ("/audit?before=x", 400, "no number of a change"),
+    ("/audit?kind=nothing", 200, "No such change"),
 ]
 
 
@@ -114,6 +118,24 @@ def test_pages_of_a_search_hold_every_model_once(
         following = re.search(r'rel="next" href="([^"]+)"', text)
         path = following[1].replace("&amp;", "&") if following else ""
     assert seen == list(reversed(filled.ids))
+
+
+def test_pages_of_the_audit_hold_every_change_once_with_old_and_new_value(
+    client: httpx.Client, filled: Filled, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.set_tags(filled.ids[1], {"audited": "<no>"}, actor="eve")
+    registry.set_tags(filled.ids[1], {"audited": None}, actor="eve")
+    monkeypatch.setattr("controller.web.audit.PAGE_ROWS", 7)
+    path, seen = "/audit", []
+    while path:
+        text = client.get(path).text
+        seen += [int(one) for one in re.findall(r"<tr><td>(\d+)</td>", text)]
+        following = re.search(r'rel="next" href="([^"]+)"', text)
+        path = following[1].replace("&amp;", "&") if following else ""
+    assert seen == list(range(registry.last_change(), 0, -1))
+    text = client.get("/audit?actor=eve&kind=tag").text
+    cells = [re.sub(r"<[^>]+>", "", one) for one in re.findall(r"<div>(audited.*?)</div>", text)]
+    assert cells == ["audited: &lt;no&gt; → none", "audited: none → &lt;no&gt;"]
 
 
 def test_the_search_bar_completes_tags(client: httpx.Client) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from envelope.config import DeploymentConfig, DesiredState
+from envelope.errors import ConfigError
 from envelope.registry import Registry, open_registry
 from tests.integration.registry_workers import FORKSERVER, register_many
 from tests.manifests import a_manifest
@@ -37,9 +38,75 @@ def test_every_kind_of_change_is_in_the_feed(registry: Registry) -> None:
         (9, "release", release.id, "cat"),
     ]
     assert feed[2].detail == {"tags": {"a": ["b", "c"]}}
-    assert feed[7].detail == {"pin": one}
+    assert feed[7].detail == {"pin": [None, one]}
     assert registry.changes(7, limit=1) == feed[7:8]
     assert registry.last_change() == 9
+
+
+def test_old_and_new_values_are_kept_of_all_that_people_decide(registry: Registry) -> None:
+    one = registry.register(a_manifest(), SHA, actor="ann").id
+    two = registry.register(a_manifest(), SHA, actor="ann").id
+    state = DesiredState.model_validate(
+        {
+            "deployments": {"ltv": {"timeout_s": 5}},
+            "rules": {"us": {"query": "tags.region = 'US'", "deploy_to": "ltv"}},
+            "protected_tags": {"approved": ["ann"]},
+        }
+    )
+    registry.apply_state(state, actor="ann")
+    begin = registry.last_change()
+    protected = DesiredState(protected_tags={"approved": ("ann", "bob")})
+    registry.apply_state(protected, actor="bob")
+    registry.request_deploy("ltv", one, actor="bob")
+    registry.unpin("ltv", actor="bob")
+    registry.request_rollback("ltv", one, back_to=two, reason="wrong", actor="bob")
+    registry.allow("ltv", one, actor="bob")
+    registry.pause_all("a freeze", actor="bob")
+    registry.resume_all(actor="bob")
+    registry.apply_state(DesiredState(), actor="bob", rest="remove")
+    registry.apply_state(state, actor="bob")
+    details = [
+        (change.kind, change.detail)
+        for change in registry.changes(begin)
+        if change.kind != "release"
+    ]
+    rule = {"query": [None, "tags.region = 'US'"], "deploy_to": [None, "ltv"]}
+    assert details == [
+        ("protected_tag", {"actors": [["ann"], ["ann", "bob"]]}),
+        ("deployment", {"pin": [None, one]}),
+        ("deployment", {"pin": [one, None]}),
+        ("deployment", {"rolled_back": one, "back_to": two, "reason": [None, "wrong"]}),
+        ("deployment", {"allowed": one, "reason": ["wrong", None]}),
+        ("rule", {"paused": [False, True], "reason": [None, "a freeze"]}),
+        ("rule", {"paused": [True, False], "reason": ["a freeze", None]}),
+        ("protected_tag", {"actors": [["ann", "bob"], None]}),
+        ("rule", {"is_removed": [False, True]}),
+        ("deployment", {"is_removed": [False, True]}),
+        ("deployment", {"version": 1, "changed": {}, "is_removed": [True, False]}),
+        ("rule", {"version": 2, "changed": {}, "is_removed": [True, False]}),
+        ("protected_tag", {"actors": [None, ["ann"]]}),
+    ]
+    first = [change.detail for change in registry.changes(0, limit=begin)]
+    assert {"version": 1, "changed": {"timeout_s": [None, 5.0]}} in first
+    assert {"version": 1, "changed": rule} in first
+
+
+def test_the_newest_changes_come_page_by_page_of_one_actor_or_kind(registry: Registry) -> None:
+    one = registry.register(a_manifest(tags={}), SHA, actor="ann").id
+    for number in range(5):
+        registry.set_tags(one, {"n": f"{number}"}, actor="ann" if number % 2 else "bob")
+    everything = registry.changes(0)
+    assert registry.recent_changes() == everything[::-1]
+    (a, b), (c, *_) = (
+        registry.recent_changes(kind="tag", limit=2),
+        registry.recent_changes(kind="tag", before=5, limit=2),
+    )
+    assert [x.seq for x in (a, b, c)] == [6, 5, 4]
+    of_bob = registry.recent_changes(by="bob", kind="tag")
+    assert [change.seq for change in of_bob] == [6, 4, 2]
+    assert registry.recent_changes(by="nobody") == []
+    with pytest.raises(ConfigError, match="limit is 0"):
+        registry.recent_changes(limit=0)
 
 
 def test_a_write_that_fails_leaves_no_change(

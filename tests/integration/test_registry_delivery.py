@@ -77,7 +77,7 @@ def test_apply_says_what_changed_and_counts_versions(registry: Registry) -> None
     assert (change.kind, change.key, change.actor) == ("rule", "us", "bob")
     assert change.detail == {
         "version": 2,
-        "changes": ["rule us: paused False -> True", "rule us: priority 0 -> 3"],
+        "changed": {"paused": [False, True], "priority": [0, 3]},
     }
 
 

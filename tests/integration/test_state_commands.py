@@ -141,3 +141,20 @@ def test_a_rule_is_tried_on_the_past(world: World, run: Run, path: Path) -> None
     records = run("rule", "test", "us", "--since", since, "--json")[1].splitlines()
     assert [json.loads(line)["envelope_id"] for line in records] == [None, old, new, old]
     assert "is neither a file nor a rule; there are: eu, us" in run("rule", "test", "gone")[1]
+
+
+def test_audit_lists_the_newest_changes_oldest_first(world: World, run: Run, path: Path) -> None:
+    run("apply", "-f", str(path))
+    world.tag(world.save(), ok="yes")
+
+    def listed(*options: str) -> list[tuple[int, str]]:
+        records = map(json.loads, run("audit", "--json", *options)[1].splitlines())
+        return [(record["seq"], record["kind"]) for record in records]
+
+    whole = listed("--limit", "0")
+    assert [seq for seq, _ in whole] == list(range(1, len(whole) + 1))
+    assert listed("--limit", "2") == whole[-2:]
+    assert listed("--after", "3") == whole[3:]
+    assert [kind for _, kind in listed("--kind", "rule")] == ["rule", "rule"]
+    assert listed("--actor", "nobody") == []
+    assert "priority" in run("audit", "--kind", "rule")[1]

@@ -106,13 +106,13 @@ def checker_of(function: Function) -> Checker:
 def test_what_a_field_holds_and_what_an_empty_one_is() -> None:
     questions = {one.path: one for one in questions_of(saved("parameters"))}
     assert {path: (one.kind, one.value, one.empty) for path, one in questions.items()} == {
-        "count": ("number", "3", "null"),
-        "mode": ("choice", '"exact"', "null"),
-        "day": ("text", "2024-02-29", "null"),
-        "size": ("choice", "2", "null"),
-        "is_new": ("choice", "true", "null"),
+        "count": ("number", "3", "missing"),
+        "mode": ("choice", '"exact"', "missing"),
+        "day": ("text", "2024-02-29", "missing"),
+        "size": ("choice", "2", "missing"),
+        "is_new": ("choice", "true", "missing"),
         "note": ("text", "", "null"),
-        "weights": ("json", "[0.5]", "null"),
+        "weights": ("json", "[0.5]", "missing"),
         "share": ("number", "", "default"),
     }
     typed = {"count": "many", "note": "hi", "weights": "[0.5,", "share": ""}
