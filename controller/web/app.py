@@ -15,7 +15,17 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from controller.sessions import Sessions
-from controller.web import actions, assets, audit, deployments, metrics, models, online, rules
+from controller.web import (
+    actions,
+    assets,
+    audit,
+    batch,
+    deployments,
+    metrics,
+    models,
+    online,
+    rules,
+)
 from controller.web.forms import form_routes
 from controller.web.login import login_routes
 from controller.web.render import pages_of, pages_on
@@ -47,6 +57,8 @@ def build_pages(connection: Connection, sessions: Sessions) -> Starlette:
             Route("/rules", rules.overview),
             Route("/rules/pause", actions.pause_rule, methods=["POST"]),
             *form_routes(rules.FORM),
+            Route("/batch-jobs", batch.overview),
+            *form_routes(batch.FORM),
             Route("/metrics", metrics.dashboard),
             Route("/metrics.csv", metrics.export),
             Route("/audit", audit.overview),

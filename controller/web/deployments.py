@@ -106,6 +106,6 @@ FORM = Form(
     known=_known,
     check=_check,
     offered=lambda registry: {},
-    preview=lambda pages, typed: {},
+    preview=lambda pages, name, typed: {},
     leads_to=lambda name: f"/deployments/{name}",
 )

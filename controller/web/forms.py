@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -45,7 +46,7 @@ class Form(Generic[M]):
     known: Callable[[Registry], Mapping[str, tuple[M, int]]]
     check: Callable[[Registry, str, Typed], Faults]
     offered: Callable[[Registry], Mapping[str, Sequence[str]]]
-    preview: Callable[[Pages, Typed], Mapping[str, Any]]
+    preview: Callable[[Pages, str, Typed], Mapping[str, Any]]
     leads_to: Callable[[str], str]
 
 
@@ -91,10 +92,14 @@ def _submit(pages: Pages, form: Form[Any], sent: Mapping[str, str]) -> Response:
     reading = read(form.model, typed)
     faults = {} if do == "more" else form.check(registry, name, typed) | reading.faults
     filled = _Filled(name=name, version=version, typed=typed, faults=faults, more=more)
-    if do != "save":
+    if do not in ("save", "download"):
         return _page(pages, form, filled)
     if faults or reading.config is None:
         return _page(pages, form, filled, HTTPStatus.BAD_REQUEST)
+    if do == "download":
+        headers = {"content-disposition": f'attachment; filename="{file_of(name)}"'}
+        text = as_yaml(form, name, reading.config)
+        return Response(text, media_type="application/yaml", headers=headers)
     try:
         registry.apply_state(
             DesiredState.model_validate({form.section: {name: reading.config}}),
@@ -145,7 +150,7 @@ def _page(pages: Pages, form: Form[Any], filled: _Filled, status: int = HTTPStat
         offered=form.offered(registry),
         as_yaml=as_yaml(form, filled.name, reading.config) if reading.config else None,
         waiting={**reading.faults, **filled.faults},
-        preview=form.preview(pages, filled.typed),
+        preview=form.preview(pages, filled.name, filled.typed),
     )
 
 
@@ -154,6 +159,11 @@ def as_yaml(form: Form[Any], name: str, config: BaseModel) -> str:
     plain = config.model_dump(mode="json", exclude_defaults=True)
     state = {form.section: {name or "NAME": plain}}
     return yaml.safe_dump(state, sort_keys=False, allow_unicode=True)
+
+
+def file_of(name: str) -> str:
+    """Return what the file of one thing is called."""
+    return f"{re.sub(r'[^A-Za-z0-9_.-]', '_', name) or 'NAME'}.yaml"
 
 
 def address_of(form: Form[Any], **filled: str) -> str:

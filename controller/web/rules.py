@@ -79,7 +79,7 @@ def _offered(registry: Registry) -> Mapping[str, Sequence[str]]:
     }
 
 
-def _preview(pages: Pages, typed: Typed) -> Mapping[str, Any]:
+def _preview(pages: Pages, name: str, typed: Typed) -> Mapping[str, Any]:
     query, deployment = typed.get("query", "").strip(), typed.get("deploy_to", "").strip()
     if not query or query_fault(query) is not None:
         return {"trial": None}

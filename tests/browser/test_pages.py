@@ -244,6 +244,8 @@ def test_everybody_can_use_every_page_also_on_a_phone(
         "/rules?q=tags.region = 'US'",
         "/forms/rule?name=us",
         f"/forms/deployment?name={DEPLOYMENT}",
+        "/batch-jobs",
+        "/forms/batch-job?query=tags.region = 'US'",
         "/metrics",
         "/audit",
         "/nothing",

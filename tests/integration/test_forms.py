@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import httpx
 import pytest
@@ -15,7 +16,7 @@ import yaml
 from controller.history import CUT, would_have_wanted
 from controller.server import serving
 from controller.web.fields import typed_of
-from envelope.config import DeploymentConfig, DesiredState, RuleConfig
+from envelope.config import DeploymentConfig, DesiredState, RuleConfig, read_desired_state
 from envelope.connection import disconnect
 from envelope.registry import Registry
 from ray_runtime.ports import free_ports
@@ -302,10 +303,74 @@ def test_a_deployment_that_was_changed_meanwhile_is_told(
     assert registry.deployments()[0].config.timeout_s == 9
 
 
+# --- batch jobs
+
+JOB = {
+    "_name": "nightly",
+    "_version": "0",
+    "query": "tags.region = 'US'",
+    "input.path": "s3://w/clients/*.parquet",
+    "output.path": "s3://w/ltv",
+    "output.keep_columns": "[id, region]",
+}
+
+
+def test_a_batch_job_is_made_and_its_file_runs_it(
+    client: httpx.Client, registry: Registry, filled: Filled, tmp_path: Path
+) -> None:
+    page = client.post("/forms/batch-job", data=JOB | {"_do": "preview"}).text
+    assert "envelope batch submit nightly.yaml nightly" in page
+    assert f'href="/models/{filled.ids[2]}"' in page
+    file = client.post("/forms/batch-job", data=JOB | {"_do": "download"})
+    assert file.headers["content-disposition"] == 'attachment; filename="nightly.yaml"'
+    (tmp_path / "nightly.yaml").write_text(file.text)
+    assert registry.batch_jobs() == []
+    answer = client.post("/forms/batch-job", data=JOB)
+    assert (answer.status_code, answer.headers.get("location")) == (303, "/batch-jobs")
+    (row,) = registry.batch_jobs()
+    assert row.config.output.keep_columns == ("id", "region")
+    assert read_desired_state(tmp_path / "nightly.yaml").batch_jobs == {"nightly": row.config}
+    shown = client.get("/batch-jobs").text
+    assert "s3://w/clients/*.parquet" in shown and f'href="/models/{filled.ids[2]}"' in shown
+    sent = form_in(client.get("/forms/batch-job?name=nightly").text)
+    assert client.post("/forms/batch-job", data=sent | {"concurrency": "2"}).status_code == 303
+    assert (registry.batch_jobs()[0].version, registry.batch_jobs()[0].config.concurrency) == (2, 2)
+
+
+WRONG_JOBS = [
+    pytest.param({"query": "tags."}, "query", "column", id="query"),
+    pytest.param({"input.path": ""}, "input.path", "is needed", id="no-input"),
+    pytest.param({"output.path": "~/out"}, "output.path", "write the place in full", id="home"),
+    pytest.param({"input.path": "$HOME/in"}, "input.path", "is another machine", id="variable"),
+    pytest.param({"input.format": "xls"}, "input.format", "must be one of", id="format"),
+    pytest.param({"output.keep_columns": "[id"}, "output.keep_columns", "not YAML", id="columns"),
+]
+
+
+@pytest.mark.parametrize(("wrong", "where", "says"), WRONG_JOBS)
+def test_a_wrong_batch_job_is_told_at_its_field(
+    client: httpx.Client, registry: Registry, wrong: dict[str, str], where: str, says: str
+) -> None:
+    answer = client.post("/forms/batch-job", data=JOB | wrong)
+    assert (answer.status_code, registry.batch_jobs()) == (400, [])
+    assert says in fault_at(answer.text, where)
+    assert (
+        client.post("/forms/batch-job", data=JOB | wrong | {"_do": "download"}).status_code == 400
+    )
+
+
+def test_what_stands_against_a_run_is_told_beside_the_form(client: httpx.Client) -> None:
+    sent = JOB | {"_do": "preview", "function": "explain"}
+    assert "it has no function &#39;explain&#39;" in client.post("/forms/batch-job", data=sent).text
+    nothing = JOB | {"_do": "preview", "query": "tags.region = 'Mars'"}
+    assert "No envelope matches." in client.post("/forms/batch-job", data=nothing).text
+
+
 def test_a_form_for_what_there_is_not_says_what_there_is(client: httpx.Client) -> None:
     for path, says in [
         ("/forms/rule?name=gone", "there are: us"),
         ("/forms/deployment?name=gone", f"there are: {DEPLOYMENT}"),
+        ("/forms/batch-job?name=gone", "there are: none yet"),
     ]:
         answer = client.get(path)
         assert (answer.status_code, says in answer.text) == (400, True)

@@ -69,6 +69,7 @@ PAGES = [
     ("/rules", "tags.region"),
     ("/rules?q=tags.region+%3D+%27US%27", "Would have been wanted"),
     ("/metrics?by=region", "auc over time"),
+    ("/batch-jobs", "envelope batch submit"),
     ("/audit", "canonical_name"),
     ("/audit?kind=rule&actor=ann", "tags.region"),
 ]
