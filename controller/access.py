@@ -17,7 +17,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Mount, Route, compile_path
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from controller.api.app import respond
 from controller.api.requests import HOLDER, ROLE
@@ -142,6 +142,8 @@ class Access:
             await self._app(scope, receive, send)
             return
         request = Request(scope)
+        if not request.url.path.startswith(API):
+            send = _unkept(request, send)
         needed = role_for(self._routes, request.method, request.url.path)
         if needed is not PUBLIC:
             token = await self._token(request)
@@ -189,6 +191,17 @@ class Access:
     def _fault(self, request: Request, status: HTTPStatus, words: str) -> Response:
         pages = self._pages.seen_by(request)
         return pages.show("fault.html", status=status, title=status.phrase, words=words)
+
+
+def _unkept(request: Request, send: Send) -> Send:
+    """Let no browser or proxy keep a page that somebody had to sign in for."""
+
+    async def send_unkept(message: Message) -> None:
+        if message["type"] == "http.response.start" and HOLDER in request.scope:
+            message["headers"] = [*message["headers"], (b"cache-control", b"no-store")]
+        await send(message)
+
+    return send_unkept
 
 
 def bearer(header: str) -> str | None:

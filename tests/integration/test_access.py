@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
@@ -10,7 +11,7 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount, Route
 
-from controller.access import ROLES, guarded, requests_of
+from controller.access import ROLES, guarded, requests_of, role_for
 from controller.api.app import build_api
 from controller.server import serving
 from controller.sessions import MAX_FAILURES, Sessions
@@ -25,6 +26,7 @@ from envelope.remote.problems import NotAllowed, NotAuthenticated
 from envelope.remote.registry import RemoteRegistry
 from envelope.settings import Settings
 from ray_runtime.ports import free_ports
+from tests.pages import DEPLOYMENT, fill
 
 
 @pytest.fixture
@@ -134,6 +136,51 @@ def test_one_signs_in_with_a_token_and_out_again(
     assert client.post("/logout", headers=origin).status_code == 303
     client.cookies.update(kept)
     assert client.get("/models").status_code == 303
+
+
+ACTIONS = {
+    "author": ("/tags", "/try"),
+    "deployer": ("/deploy", "/rollback", "/allow", "/rules/pause", "/forms/"),
+}
+
+
+def test_pages_show_each_reader_what_they_may_do_and_nothing_else(
+    connection: Connection, client: httpx.Client, secrets: Mapping[Role, str]
+) -> None:
+    found = fill()
+    found.connection.registry.request_rollback(
+        DEPLOYMENT, found.ids[0], back_to=found.ids[1], reason="slow", actor="ann"
+    )
+    paths = [
+        f"/models/{found.ids[2]}",
+        f"/models/{found.ids[2]}/online",
+        "/deployments",
+        f"/deployments/{DEPLOYMENT}",
+        "/rules?q=tags.region",
+        "/batch-jobs",
+        "/audit",
+    ]
+    for role in ALL_ROLES:
+        sent = {"authorization": f"Bearer {secrets[role]}"}
+        answers = [client.get(path, headers=sent) for path in paths]
+        assert {answer.status_code for answer in answers} == {200}
+        assert {answer.headers["cache-control"] for answer in answers} == {"no-store"}
+        text = "".join(answer.text for answer in answers)
+        offered = set(re.findall(r'<form [^>]*method="post" action="([^"#]+)', text))
+        offered |= set(re.findall(r'href="(/forms/[^"?]+)', text))
+        assert "/logout" in offered and f"{role}-ann, {role}" in text
+        for needed, actions in ACTIONS.items():
+            shown = [one for one in actions if any(one in path for path in offered)]
+            assert shown == (list(actions) if allows(role, needed) else []), (role, offered)
+        routes = guarded(build_pages(connection, Sessions()).routes, ROLES)
+        for path in offered:  # nothing that is offered is refused
+            verb = "GET" if path.startswith("/forms/") else "POST"
+            assert (needs := role_for(routes, verb, path)) is None or allows(role, needs), path
+    public = client.get("/static/style.css")
+    assert public.headers.get("cache-control") != "no-store"
+    assert client.get("/login").headers.get("cache-control") != "no-store"
+    refused = client.get("/forms/rule", headers={"authorization": f"Bearer {secrets['viewer']}"})
+    assert (refused.status_code, refused.headers["cache-control"]) == (403, "no-store")
 
 
 def test_a_revoked_token_ends_its_sessions(
