@@ -20,6 +20,7 @@ from pydantic import (
     Field,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 
@@ -185,14 +186,20 @@ class RuleConfig(_Config):
     paused: bool = False
 
 
-def _expand(path: str) -> str:
+FROM_FILE = {"is_file": True}  # the context of what is read from a file
+
+
+def _expand(path: str, info: ValidationInfo) -> str:
+    if not (info.context or {}).get("is_file"):
+        return path  # of a request: this process's environment is none of the caller's business
     expanded = os.path.expanduser(os.path.expandvars(path))
     if "$" in expanded:
         raise ValueError("names an environment variable that is not set here")
     return expanded
 
 
-# A place that differs from machine to machine: `$VARIABLE` and `~` are filled in when it is read.
+# A place that differs from machine to machine: `$VARIABLE` and `~` are filled in where a file is
+# read, and only there.
 Location = Annotated[str, StringConstraints(min_length=1), AfterValidator(_expand)]
 
 
@@ -263,7 +270,7 @@ def read_desired_state(path: str | Path) -> DesiredState:
     except (yaml.YAMLError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{path} is not YAML: {exc}") from exc
     try:
-        state = DesiredState.model_validate(raw or {}, strict=False)
+        state = DesiredState.model_validate(raw or {}, strict=False, context=FROM_FILE)
     except ValidationError as exc:
         raise ConfigError(f"{path}:\n" + "\n".join(describe_faults(exc))) from exc
     for name in state.deployments:

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from controller.web.render import pages_of
 from envelope.registry import Change
 from envelope.registry.changes import KINDS
+from envelope.registry.text import check_text
 
 PAGE_ROWS = 50
 
@@ -32,6 +33,7 @@ def overview(request: Request) -> Response:
     """Show the newest changes, a page of them at a time, of one actor or kind where asked."""
     pages, asked = pages_of(request), request.query_params
     actor, kind = asked.get("actor", "").strip(), asked.get("kind", "")
+    check_text(actor + kind, "the actor or the kind")
     before = asked.get("before", "")
     if before and not (before.isdecimal() and len(before) < 19):
         raise HTTPException(400, f"{before!r} is no number of a change; begin at /audit")

@@ -16,6 +16,7 @@ from envelope.registry.tables import (
     rule_versions,
     rules,
 )
+from envelope.registry.text import check_text
 
 
 class StaleState(EnvelopeError):
@@ -38,7 +39,7 @@ def refuse_stale(connection: Connection, expected: Mapping[str, int]) -> None:
     """
     faults = []
     for path, seen in expected.items():
-        section, _, name = path.partition(".")
+        section, _, name = check_text(path, "the name of what is expected").partition(".")
         if section not in _QUERIES:
             raise ConfigError(f"{path!r} has no version; use {', '.join(_QUERIES)} and a name")
         found = connection.execute(_QUERIES[section](name)).mappings().first()

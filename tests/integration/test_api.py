@@ -62,6 +62,16 @@ def kept(folder: Path) -> list[str]:
 # Lists, tags, errors
 
 
+def test_the_environment_of_the_server_is_nobodys_to_read(api: httpx.Client) -> None:
+    job = {"query": "", "input": {"path": "s3://w/$PATH"}, "output": {"path": "~/out"}}
+    sent = {"state": {"batch_jobs": {"j": job}}, "rest": "keep"}
+    answer = api.post("/state", json=sent)
+    assert answer.status_code == 200, answer.text
+    (row,) = api.get("/batch-jobs").json()
+    assert row["config"]["input"]["path"] == "s3://w/$PATH"
+    assert row["config"]["output"]["path"] == "~/out"
+
+
 def test_a_list_is_read_page_by_page(api: httpx.Client) -> None:
     ids = [save(n=str(number)).id for number in range(3)][::-1]
     first = api.get("/envelopes", params={"limit": 2}).json()

@@ -97,6 +97,7 @@ FAULTS = [
     ("/nothing", 404, "Not Found"),
     ("/audit?before=x", 400, "no number of a change"),
     ("/audit?kind=nothing", 200, "No such change"),
+    ("/audit?actor=%00", 400, "NUL"),
 ]
 
 
