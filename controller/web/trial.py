@@ -13,7 +13,7 @@ from envelope.registry import EnvelopeRow, Registry
 PREVIEW_ROWS = 5
 PREVIEW_STEPS = 30
 PAST = timedelta(days=30)
-BUDGET_S = 1.0  # a page is waited for; `envelope rule test` looks at everything
+BUDGET_S = 0.5  # a page is waited for; `envelope rule test` looks at everything
 RELEASES = 500  # of one deployment, newest first
 
 

@@ -227,6 +227,46 @@ def test_metrics_are_drawn_and_split_by_a_tag(page: Page) -> None:
     expect(page.locator(".chart svg")).to_contain_text("UK")
 
 
+def test_forms_work_without_a_script(browser: Browser, base: str, filled: Filled) -> None:
+    context = browser.new_context(base_url=base, java_script_enabled=False)
+    page = context.new_page()
+    page.goto("/forms/rule?name=us")
+    page.get_by_label("query").fill("tags.region = 'UK'")
+    page.get_by_label("priority").fill("high")
+    page.get_by_role("button", name="Preview").click()
+    expect(page.get_by_role("region", name="Preview")).to_contain_text("Matches now")
+    expect(page.locator("[data-fault=priority]")).to_have_text("write a whole number")
+    expect(page.get_by_label("priority")).to_have_value("high")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("alert")).to_contain_text("Not saved")
+    context.close()
+    assert filled.connection.registry.state().rules["us"].query == "tags.region = 'US'"
+
+
+def test_who_signs_in_sees_what_they_may_do_and_signs_out(
+    browser: Browser, base: str, filled: Filled
+) -> None:
+    (port,) = free_ports(1)
+    settings = replace(filled.connection.settings, api_port=port, auth="tokens")
+    secret = filled.connection.registry.create_token("vic", "viewer", actor="ann").secret
+    context = browser.new_context(base_url=f"http://127.0.0.1:{port}")
+    page = context.new_page()
+    with serving(replace(filled.connection, settings=settings)):
+        page.goto("/rules")
+        page.get_by_label("Token").fill(secret)
+        page.get_by_label("Token").press("Enter")
+        expect(page.get_by_text("vic, viewer")).to_be_visible()
+        expect(page.get_by_role("heading", name="Rules")).to_be_visible()
+        expect(page.get_by_role("link", name="New rule")).to_have_count(0)
+        expect(page.get_by_role("button", name="Pause us")).to_have_count(0)
+        found = Axe().run(page).response["violations"]
+        assert [one["id"] for one in found if one["impact"] in SERIOUS] == []
+        page.get_by_role("button", name="Sign out").click()
+        page.go_back()
+        expect(page.get_by_label("Token")).to_be_visible()  # nothing was kept
+    context.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_everybody_can_use_every_page_also_on_a_phone(
     browser: Browser, base: str, filled: Filled, scheme: str
