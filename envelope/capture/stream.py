@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import pickletools
 import sys
 from collections.abc import Collection, Iterator
@@ -236,6 +237,9 @@ class GlobalsSeen:
         elif kind is ModuleType:
             if obj.__name__ in sys.modules:  # others are pickled with all that they hold
                 self.modules.add(obj.__name__)
+        elif kind.__name__ == "ufunc" and kind.__module__ == "numpy":
+            # By name, as any global, and its module is looked for: it may be SciPy's.
+            self.modules.add(pickle.whichmodule(obj, obj.__name__))
         elif hasattr(obj, "__qualname__"):  # a compiled function
             self.modules.add(obj.__module__ or "builtins")
         else:

@@ -72,3 +72,12 @@ def test_watching_the_pickler_sees_what_the_stream_says(tmp_path):
         Watched(file, seen).dump({"f": closure(), "a": np.arange(10), "t": np.dtype("f4")})
     roots = {name.partition(".")[0] for name in read_stream(path.read_bytes()).modules}
     assert roots - {"cloudpickle", "builtins"} <= {name.partition(".")[0] for name in seen}
+
+
+def test_a_ufunc_is_of_the_library_that_made_it(tmp_path):
+    from scipy.special import expit
+
+    seen = GlobalsSeen()
+    with (tmp_path / "model.pkl").open("wb") as file:
+        Watched(file, seen).dump([expit, np.add])
+    assert {"scipy", "numpy"} <= {name.partition(".")[0] for name in seen}
