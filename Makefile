@@ -65,6 +65,7 @@ bench: install         ## the figures of docs/benchmarks.md, one after the other
 	$(BIN)/python benchmarks/hot_swap.py
 	$(BIN)/python benchmarks/controller_kills.py
 	$(BIN)/python benchmarks/controller.py
+	$(BIN)/python benchmarks/pages.py
 	$(BIN)/python benchmarks/batch.py
 
 constraints: install   ## pin what is installed now; names and versions only

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -15,7 +14,7 @@ from starlette.responses import Response
 from controller.web import charts
 from controller.web.render import pages_of
 from controller.web.search import Search, read_search
-from envelope.registry import EnvelopeRow, Registry
+from envelope.registry import Registry
 
 MAX_MODELS = 1000
 MAX_CHARTS = 12
@@ -82,27 +81,13 @@ def read_series(registry: Registry, chosen: Chosen) -> dict[str, list[charts.Ser
     """Return the scalar points of the newest matching models, by metric, each oldest first."""
     if chosen.search.fault is not None:
         return {}
-    rows = {row.id: row for row in registry.find(chosen.search.query, limit=MAX_MODELS)}
+    query = chosen.search.query
+    rows = {row.id: row for row in registry.find(query, limit=MAX_MODELS)}
     found: dict[str, list[charts.SeriesPoint]] = defaultdict(list)
-    for name, point in _points(registry, chosen, rows):
-        found[name].append(point)
-    return {name: sorted(points) for name, points in sorted(found.items())}
-
-
-def _points(
-    registry: Registry, chosen: Chosen, rows: dict[str, EnvelopeRow]
-) -> Iterator[tuple[str, charts.SeriesPoint]]:
-    left = set(rows)
-    for point in registry.metric_points(chosen.search.query, chosen.names or None):
-        row = rows.get(point.envelope_id)
-        if row is None:
-            if not left:
-                return
-            continue
-        left.discard(row.id)
-        if isinstance(point.value, int | float):
+    for point in registry.metric_points(query, chosen.names or None, limit=MAX_MODELS):
+        row = rows.get(point.envelope_id)  # None: registered since
+        if row is not None and isinstance(point.value, int | float):
             series = row.tags.get(chosen.by, NO_VALUE) if chosen.by else row.name
-            yield (
-                point.name,
-                charts.SeriesPoint(point.at, float(point.value), series, row.id, row.name),
-            )
+            drawn = charts.SeriesPoint(point.at, float(point.value), series, row.id, row.name)
+            found[point.name].append(drawn)
+    return {name: sorted(points) for name, points in sorted(found.items())}

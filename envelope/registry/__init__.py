@@ -256,10 +256,13 @@ class Registry(DeliveryRegistry):
         return metrics.read_points(self.database, envelope_id)
 
     def metric_points(
-        self, query: str, names: Sequence[str] | None = None
+        self, query: str, names: Sequence[str] | None = None, *, limit: int | None = None
     ) -> Iterator[MetricPoint]:
-        """The points of every matching envelope, newest envelope first, read in pages."""
-        return metrics.find_points(self.database, parse(query), names)
+        """The points of matching envelopes, newest envelope first, read in pages.
+
+        limit: of the newest so many envelopes; None: of all.
+        """
+        return metrics.find_points(self.database, parse(query), names, limit=limit)
 
     def metric_page(
         self, query: str = "", names: Sequence[str] | None = None, *, cursor: str | None = None

@@ -59,7 +59,7 @@ class UtcTime(TypeDecorator[datetime]):
         if value is None:
             return None
         if dialect.name == "sqlite":
-            value = EPOCH + value * MICROSECOND
+            return EPOCH + timedelta(0, 0, value)
         instant: datetime = value.astimezone(UTC)
         return instant
 

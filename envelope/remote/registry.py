@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from envelope.errors import ConfigError
@@ -83,11 +83,24 @@ class RemoteRegistry(Registry):
             left = None if left is None else left - len(page.items)
 
     def metric_points(
-        self, query: str, names: Sequence[str] | None = None
+        self, query: str, names: Sequence[str] | None = None, *, limit: int | None = None
     ) -> Iterator[MetricPoint]:
         """See `Registry.metric_points`."""
         parse(query)
-        return self._points(query, names)
+        if limit is None:
+            return self._points(query, names)
+        return self._newest_points(query, names, limit)
+
+    def _newest_points(
+        self, query: str, names: Sequence[str] | None, limit: int
+    ) -> Iterator[MetricPoint]:
+        """The server's pages say nothing of envelopes without a point, so those are asked first."""
+        newest = {row.id: row.created_at for row in self.find(query, limit=limit)}
+        if not newest:
+            return
+        since = f"created_at >= '{min(newest.values()).astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}'"
+        points = self._points(f"({query}) and {since}" if query.strip() else since, names)
+        yield from (point for point in points if point.envelope_id in newest)
 
     def _points(self, query: str, names: Sequence[str] | None) -> Iterator[MetricPoint]:
         page = self.metric_page(query, names)
