@@ -239,7 +239,7 @@ class GlobalsSeen:
                 self.modules.add(obj.__name__)
         elif kind.__name__ == "ufunc" and kind.__module__ == "numpy":
             # By name, as any global, and its module is looked for: it may be SciPy's.
-            self.modules.add(pickle.whichmodule(obj, obj.__name__))
+            self.modules.add(pickle.whichmodule(obj, obj.__name__))  # type: ignore[attr-defined] # undeclared
         elif hasattr(obj, "__qualname__"):  # a compiled function
             self.modules.add(obj.__module__ or "builtins")
         else:
