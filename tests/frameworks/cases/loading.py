@@ -6,21 +6,10 @@ import json
 import pickle
 import sys
 from pathlib import Path
-from typing import Any
+
+from bits import bits
 
 import envelope as me
-
-
-def bits(value: Any) -> Any:
-    """Reduce an answer to what two equal ones have in common: types, shapes, bytes."""
-    if hasattr(value, "detach"):
-        value = value.detach().numpy()
-    if hasattr(value, "to_numpy"):
-        value = value.to_numpy()
-    if hasattr(value, "tobytes") and value.dtype != object:
-        return str(value.dtype), value.shape, value.tobytes()
-    return type(value).__name__, value.tolist() if hasattr(value, "tolist") else value
-
 
 folder = Path(sys.argv[1])
 report = json.loads((folder / "report.json").read_text())
