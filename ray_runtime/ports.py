@@ -5,8 +5,11 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Collection, Iterable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from random import SystemRandom
 
 import psutil
 
@@ -91,16 +94,29 @@ def holder(port: int) -> str:
 
 
 def free_ports(count: int, *, avoid: Collection[int] = ()) -> list[int]:
-    """Return ports that are free now, each once."""
-    found: list[int] = []
-    with ExitStack() as stack:  # all are held until all are found
-        while len(found) < count:
-            probe = stack.enter_context(socket.socket())
-            probe.bind(("", 0))
-            port = probe.getsockname()[1]
-            if port not in avoid:
-                found.append(port)
-    return found
+    """Return ports that are free now, each once.
+
+    They lie where the kernel gives none away by itself: between this look and the moment that
+    their owner listens, a connection that anybody opens could otherwise take one of them.
+    """
+    candidates = [port for port in lasting_ports(_given_away()) if port not in avoid]
+    SystemRandom().shuffle(candidates)  # not `random`: seeded alike, two processes draw alike
+    return list(islice((port for port in candidates if is_free(port)), count))
+
+
+def lasting_ports(given_away: range) -> list[int]:
+    """Return the ports to choose from; all of them where the kernel gives all of them away."""
+    registered = range(20_000, 65_536)  # below are Ray's own worker ports, 10002 to 19999
+    return [port for port in registered if port not in given_away] or list(registered)
+
+
+def _given_away() -> range:
+    """Return the ports that the kernel gives to whoever asks for none in particular."""
+    try:
+        low, high = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii").split()
+    except OSError:  # not Linux: the range that IANA sets aside for it
+        return range(49_152, 65_536)
+    return range(int(low), int(high) + 1)
 
 
 def listeners(processes: Iterable[Process], purposes: dict[int, str]) -> list[Listener]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,7 @@ from ray_runtime.ports import (
     free_ports,
     holder,
     is_free,
+    lasting_ports,
     listeners,
     require_free,
     wait_until_free,
@@ -40,6 +42,26 @@ def test_free_ports_are_distinct_and_free() -> None:
     ports = free_ports(20)
     assert len(set(ports)) == 20
     assert all(is_free(port) for port in ports)
+
+
+def test_free_ports_are_none_that_a_connection_could_be_given() -> None:
+    low, high = Path("/proc/sys/net/ipv4/ip_local_port_range").read_text("ascii").split()
+    assert not [port for port in free_ports(20) if int(low) <= port <= int(high)]
+
+
+@pytest.mark.parametrize(
+    ("given_away", "first", "last", "count"),
+    [
+        (range(32_768, 61_000), 20_000, 65_535, 17_304),
+        (range(49_152, 65_536), 20_000, 49_151, 29_152),
+        (range(1_024, 65_536), 20_000, 65_535, 45_536),  # nothing is left: any
+    ],
+)
+def test_ports_are_chosen_from_what_is_not_given_away(
+    given_away: range, first: int, last: int, count: int
+) -> None:
+    ports = lasting_ports(given_away)
+    assert (ports[0], ports[-1], len(ports)) == (first, last, count)
 
 
 def test_avoided_ports_are_not_given() -> None:
