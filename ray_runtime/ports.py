@@ -106,8 +106,8 @@ def free_ports(count: int, *, avoid: Collection[int] = ()) -> list[int]:
 
 def lasting_ports(given_away: range) -> list[int]:
     """Return the ports to choose from; all of them where the kernel gives all of them away."""
-    registered = range(20_000, 65_536)  # below are Ray's own worker ports, 10002 to 19999
-    return [port for port in registered if port not in given_away] or list(registered)
+    above = range(30_000, 65_536)  # below lie the blocks that homes have for their replicas
+    return [port for port in above if port not in given_away] or list(above)
 
 
 def _given_away() -> range:

@@ -52,9 +52,9 @@ def test_free_ports_are_none_that_a_connection_could_be_given() -> None:
 @pytest.mark.parametrize(
     ("given_away", "first", "last", "count"),
     [
-        (range(32_768, 61_000), 20_000, 65_535, 17_304),
-        (range(49_152, 65_536), 20_000, 49_151, 29_152),
-        (range(1_024, 65_536), 20_000, 65_535, 45_536),  # nothing is left: any
+        (range(32_768, 61_000), 30_000, 65_535, 7_304),
+        (range(49_152, 65_536), 30_000, 49_151, 19_152),
+        (range(1_024, 65_536), 30_000, 65_535, 35_536),  # nothing is left: any
     ],
 )
 def test_ports_are_chosen_from_what_is_not_given_away(
