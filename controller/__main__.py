@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import threading
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import partial
 
@@ -28,8 +29,11 @@ from ray_runtime import connection as cluster
 log = logging.getLogger("controller")
 
 
-def main() -> int:
-    """Run the controller of ENVELOPE_HOME, or of RAY_ADDRESS, until it is told to end."""
+def main(settings: Settings | None = None, *, has_pages: bool = True) -> int:
+    """Run the controller of ENVELOPE_HOME, or of RAY_ADDRESS, until it is told to end.
+
+    settings: default those of this process. Returns the exit status.
+    """
     logging.basicConfig(handlers=[_handler()], level=logging.WARNING)
     log.setLevel(logging.INFO)
     stop = threading.Event()
@@ -37,7 +41,7 @@ def main() -> int:
     host, pid = socket.gethostname(), os.getpid()
     controller_id = f"{host}-{pid}"
     try:
-        connection = connect(Settings.read())
+        connection = connect(settings or Settings.read())
         log.info("controller started", extra={"controller": controller_id})
         settings = connection.settings
         tenure = Tenure(
@@ -50,7 +54,7 @@ def main() -> int:
         start_notifiers(
             connection.registry, webhooks, settings.home / "run", stop, leads=tenure.leads
         )
-        with serving(connection):
+        with serving(connection) if has_pages else nullcontext():
             run(
                 connection.registry,
                 join=partial(_join, connection, stop),

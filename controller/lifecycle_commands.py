@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 def add_commands(group: click.Group) -> None:
     """Add the commands of this module."""
-    for command in (up, down, show_status, ui):
+    for command in (up, down, show_status, ui, run_controller):
         group.add_command(command)
 
 
@@ -95,6 +96,34 @@ def ui(is_printing: bool) -> None:
     click.echo(url)
     if not is_printing:
         webbrowser.open(url)
+
+
+@click.command("controller")
+@click.option(
+    "--api",
+    metavar="HOST:PORT|none",
+    help="Where the pages and the API are served; none: nowhere. Default: ENVELOPE_API_HOST and "
+    "ENVELOPE_API_PORT.",
+)
+def run_controller(api: str | None) -> None:
+    """Run a controller here until SIGTERM, as a container or a service manager does.
+
+    `envelope up` starts one in the background, and starts it again when it dies.
+    """
+    from controller.__main__ import main
+
+    if api == "none":
+        sys.exit(main(has_pages=False))
+    address = {} if api is None else _address(api)
+    sys.exit(main(Settings.read(os.environ | address)))
+
+
+def _address(text: str) -> dict[str, str]:
+    """Return the variables that say HOST:PORT. Raises UsageError."""
+    host, _, port = text.rpartition(":")
+    if not host or not port:
+        raise click.UsageError(f"--api {text!r}: use HOST:PORT, such as 127.0.0.1:8080, or none")
+    return {"ENVELOPE_API_HOST": host.strip("[]"), "ENVELOPE_API_PORT": port}
 
 
 @click.command("status")

@@ -1,4 +1,4 @@
-"""The HTTP server in the controller's process: the registry's API and pages, on this machine."""
+"""The HTTP server in the controller's process: the registry's API and pages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from controller.sessions import Sessions
 from controller.web.app import build_pages
 from envelope.connection import Connection
 
-HOST = "127.0.0.1"
 STOP_TIMEOUT_S = 2.0
 
 log = logging.getLogger("controller")
@@ -44,18 +43,20 @@ def build_app(connection: Connection) -> ASGIApp:
 def serving(connection: Connection) -> Iterator[int | None]:
     """Serve on a thread for as long as the block runs; yields the port.
 
-    None when the port is taken: that is logged, and delivery goes on without pages.
+    None when it cannot listen there: that is logged, and delivery goes on without pages.
     """
-    port = connection.settings.api_port
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    host, port = connection.settings.api_host, connection.settings.api_port
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((HOST, port))
+        listener.bind((host, port))
         listener.listen()  # who connects before the thread is ready waits
     except OSError as exc:
         listener.close()
         log.error(
-            "no pages: port %d is taken (%s); set ENVELOPE_API_PORT to another one", port, exc
+            "no pages: nothing can listen on %s, port %d (%s); set ENVELOPE_API_HOST or "
+            "ENVELOPE_API_PORT to another one",
+            *(host, port, exc),
         )
         yield None
         return

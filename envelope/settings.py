@@ -7,6 +7,7 @@ Order: command-line flag, `ENVELOPE_*` variable, default. Nothing else in the pr
 from __future__ import annotations
 
 import getpass
+import ipaddress
 import os
 import socket
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from envelope.errors import ConfigError
 
 # Some twenty that share most of their files, or three with the CUDA build of torch.
 ENVIRONMENTS_MAX_BYTES = 20_000_000_000
+LOOPBACK = "127.0.0.1"
 Auth = Literal["none", "tokens"]
 NOTIFY_ON = ("live", "failed", "held", "rejected", "rolled_back")
 
@@ -36,7 +38,7 @@ class Settings:
     serve_port, job_port, ray_port: TCP ports of Serve's HTTP, Ray's job server and Ray's control
         store.
     haproxy_stats_port, haproxy_metrics_port: HAProxy's own two.
-    api_port: TCP port of the registry's pages, which the controller serves.
+    api_host, api_port: where the controller serves the registry's pages and API.
     auth: "none" trusts who reaches the registry's pages and API, "tokens" asks each for a token.
     actor: who is written into the history of every change.
     webhooks: where the controller tells what became of releases. notify_on: of which states.
@@ -53,6 +55,7 @@ class Settings:
     ray_port: int = 6379
     haproxy_stats_port: int = 8404
     haproxy_metrics_port: int = 9101
+    api_host: str = LOOPBACK
     api_port: int = 8080
     auth: Auth = "none"
     actor: str = "unknown"
@@ -64,11 +67,13 @@ class Settings:
     def read(cls, environ: Mapping[str, str] | None = None) -> Settings:
         """Read settings from `environ` (default `os.environ`).
 
-        Raises ConfigError for a port that is not a number from 1 to 65535, or a size that is none.
+        Raises ConfigError for a port that is not a number from 1 to 65535, a size that is none, and
+        a registry that would trust whoever reaches it from another machine.
         """
         env = os.environ if environ is None else environ
         home = Path(env.get("ENVELOPE_HOME") or "~/.envelope").expanduser().absolute()
         registry_url = env.get("ENVELOPE_REGISTRY") or f"sqlite:///{home / 'registry.db'}"
+        auth = _auth(env.get("ENVELOPE_AUTH") or "none")
         near = registry_url if is_server(registry_url) else f"file://{home / 'store'}"
         return cls(
             home=home,
@@ -87,8 +92,9 @@ class Settings:
             ray_port=_port(env, "ENVELOPE_RAY_PORT", 6379),
             haproxy_stats_port=_port(env, "ENVELOPE_HAPROXY_STATS_PORT", 8404),
             haproxy_metrics_port=_port(env, "ENVELOPE_HAPROXY_METRICS_PORT", 9101),
+            api_host=_api_host(env.get("ENVELOPE_API_HOST") or LOOPBACK, auth),
             api_port=_port(env, "ENVELOPE_API_PORT", 8080),
-            auth=_auth(env.get("ENVELOPE_AUTH") or "none"),
+            auth=auth,
             actor=env.get("ENVELOPE_ACTOR") or _user_at_host(),
             webhooks=tuple((env.get("ENVELOPE_WEBHOOKS") or "").split()),
             notify_on=tuple((env.get("ENVELOPE_NOTIFY_ON") or "").split()) or NOTIFY_ON,
@@ -110,6 +116,7 @@ class Settings:
             "ENVELOPE_RAY_PORT": str(self.ray_port),
             "ENVELOPE_HAPROXY_STATS_PORT": str(self.haproxy_stats_port),
             "ENVELOPE_HAPROXY_METRICS_PORT": str(self.haproxy_metrics_port),
+            "ENVELOPE_API_HOST": self.api_host,
             "ENVELOPE_API_PORT": str(self.api_port),
             "ENVELOPE_AUTH": self.auth,
             "ENVELOPE_ACTOR": self.actor,
@@ -133,6 +140,24 @@ def _auth(text: str) -> Auth:
         if text == known:
             return cast(Auth, known)
     raise ConfigError(f"ENVELOPE_AUTH={text!r} is not known; set it to none or tokens")
+
+
+def _api_host(host: str, auth: Auth) -> str:
+    if auth == "none" and not is_loopback(host):
+        raise ConfigError(
+            f"the registry's pages on {host} would let everybody who reaches this machine change "
+            "what is deployed; set ENVELOPE_AUTH=tokens (`envelope token create` makes the first), "
+            f"or ENVELOPE_API_HOST={LOOPBACK}"
+        )
+    return host
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches what listens on a host."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _bytes(env: Mapping[str, str], name: str, default: int) -> int:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from envelope.errors import ClusterError
-from envelope.settings import Settings
+from envelope.settings import LOOPBACK, Settings
 from ray_runtime import ports
 from ray_runtime.connection import connect
 from ray_runtime.flags import NODE_FLAGS, InnerPorts, has_haproxy, local_flags, token_flags
@@ -129,8 +129,9 @@ def status(settings: Settings) -> ClusterStatus:
 
 
 def pages_url(settings: Settings) -> str:
-    """Return where the controller serves the registry's pages."""
-    return f"http://127.0.0.1:{settings.api_port}"
+    """Return where this machine reaches the pages that its controller serves."""
+    host = LOOPBACK if settings.api_host in ("0.0.0.0", "::") else settings.api_host
+    return f"http://{f'[{host}]' if ':' in host else host}:{settings.api_port}"
 
 
 def is_own(settings: Settings, home: Home) -> bool:
