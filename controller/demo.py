@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import click
 import httpx
@@ -64,12 +65,28 @@ def run_demo(settings: Settings) -> None:
     _score(settings, folder)
 
     _heading(f"Done in {time.monotonic() - started:.0f} s")
-    click.echo(f"  models, rules, metrics {pages_url(settings)}")
+    for what, address in worth_a_look(pages_url(settings), first.id, second.id).items():
+        _open(address)
+        click.echo(f"  {what:<22} {address}")
     click.echo(f"  docs and try-it page   {url}/docs")
     click.echo(f"  what is live, and why  envelope explain {DEPLOYMENT}")
     click.echo(f"  what was live          envelope releases {DEPLOYMENT}")
     click.echo(f"  logs                   {settings.home / 'logs'}")
     click.echo("  stop everything        envelope down   (from a checkout: make down)")
+
+
+def worth_a_look(pages: str, first: str, second: str) -> dict[str, str]:
+    """Return what -> address of the pages that the demo has filled. first, second: envelopes."""
+    same_name = f"tags.canonical_name = '{DEPLOYMENT}'"
+    metrics = urlencode({"q": same_name, "names": "explained_deviance", "by": "kind"})
+    return {
+        "the models": f"{pages}/models?{urlencode({'q': same_name})}",
+        "the better one": f"{pages}/models/{second}",
+        "what it changed": f"{pages}/diff?{urlencode({'id': [first, second]}, doseq=True)}",
+        "their metrics": f"{pages}/metrics?{metrics}",
+        "the rule": f"{pages}/rules",
+        "what is live": f"{pages}/deployments/{DEPLOYMENT}",
+    }
 
 
 def quickstart_path() -> Path:
@@ -240,6 +257,13 @@ def _score(settings: Settings, folder: Path) -> None:
     click.echo(f"  me.read_table('{folder / 'expected_visits'}')  # {len(scored):,} rows")
     for line in scored.head(3).to_string().splitlines():
         click.echo(f"  {line}")
+
+
+def _open(address: str) -> None:
+    try:
+        httpx.get(address, timeout=30).raise_for_status()
+    except httpx.HTTPError as exc:
+        raise ClusterError(f"{address}: {exc}; the log of the controller says why") from exc
 
 
 def _heading(text: str) -> None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
+from controller.demo import worth_a_look
 from controller.server import serving
 from envelope.connection import connect, disconnect
 from envelope.registry import Registry
@@ -239,6 +240,14 @@ def test_the_server_ends_with_the_block(filled: Filled) -> None:
         socket.create_connection(("127.0.0.1", port), timeout=20).close()
     with pytest.raises(OSError):
         socket.create_connection(("127.0.0.1", port), timeout=20)
+
+
+def test_the_demo_ends_with_pages_that_are_there(client: httpx.Client, filled: Filled) -> None:
+    addresses = worth_a_look(origin_of(client), filled.ids[0], filled.ids[1])
+    del addresses["what is live"]  # the demo's deployment is not here
+    assert {what: httpx.get(address).status_code for what, address in addresses.items()} == (
+        dict.fromkeys(addresses, 200)
+    )
 
 
 def test_the_api_is_served_beside_the_pages(client: httpx.Client, filled: Filled) -> None:
