@@ -53,7 +53,10 @@ class Report:
 
 
 class Load:
-    """`with Load(url, body, rate=400) as load: ...; report = load.report`."""
+    """`with Load(url, body, rate=400) as load: ...; report = load.report`.
+
+    The block begins once the first answer has come.
+    """
 
     def __init__(self, url: str, body: bytes, *, rate: int) -> None:
         self._arguments = [url, "--rate", str(rate)]
@@ -69,6 +72,8 @@ class Load:
             stdout=subprocess.PIPE,
             text=True,
         )
+        assert self._process.stdout is not None
+        self._process.stdout.readline()
         return self
 
     def __exit__(
@@ -131,6 +136,8 @@ async def _ask(session: aiohttp.ClientSession, url: str, body: bytes, seen: _See
     except (aiohttp.ClientError, TimeoutError) as exc:
         seen.failures[f"{type(exc).__name__}: {exc}"] += 1
     seen.latencies_s.append(time.perf_counter() - began)
+    if len(seen.latencies_s) == 1:
+        print("sending", flush=True)
 
 
 def _summary(seen: _Seen, seconds: float) -> Report:

@@ -23,7 +23,8 @@ from envelope.registry import (
 HISTORY = 200  # newest releases of one deployment in which failures are looked up
 REREAD_S = 30.0  # everything, whatever the feed said
 FEED_PAGE = 1000  # more changes than this at once: reread everything instead
-RECHECK = 20  # rules whose matches are read again in one refresh, some 3 ms each
+RECHECK = 20  # rules whose matches are read again while nothing else happens, some 3 ms each
+RECHECK_BUSY = 1  # and while something does, which is not to wait for them
 FACTS = 2000  # envelopes whose facts are kept, some 10 kB each
 OF_ENVELOPES = frozenset({"envelope", "tag", "metric", "function", "proof"})
 EVERYTHING = OF_ENVELOPES | {"deployment", "rule", "batch_job", "release"}
@@ -146,7 +147,7 @@ class View:
     def _follow(self, changes: Sequence[Change]) -> News:
         read_at, self._read_at = self._read_at, None  # an error half-way rereads everything
         kinds = frozenset(change.kind for change in changes)
-        queries = self.matches.recheck(RECHECK)
+        queries = self.matches.recheck(RECHECK_BUSY if changes else RECHECK)
         deployments: set[str] = set()
         if kinds & {"deployment", "rule"}:
             self._read_wanted()
