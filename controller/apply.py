@@ -13,6 +13,7 @@ from controller.state import (
     CreateRelease,
     DeleteApp,
     Deploy,
+    MakeDeployment,
     MoveRelease,
     RollBack,
     SetSplit,
@@ -90,7 +91,9 @@ def perform(
         if action.deployment in moved_by_another:
             continue
         try:
-            if isinstance(action, CreateRelease):
+            if isinstance(action, MakeDeployment):
+                _make(action, registry)
+            elif isinstance(action, CreateRelease):
                 _create(action, registry)
             elif isinstance(action, MoveRelease):
                 _move(action, registry)
@@ -102,6 +105,14 @@ def perform(
     mine = [action for action in actions if action.deployment not in moved_by_another]
     _delete([action for action in mine if isinstance(action, DeleteApp)], serve)
     _deploy([action for action in mine if isinstance(action, Deploy)], serve, prepared)
+
+
+def _make(action: MakeDeployment, registry: Registry) -> None:
+    is_mine = registry.make_deployment(
+        action.deployment, action.made_of, actor=ACTOR, instead_of=action.instead_of
+    )
+    facts = {"deployment": action.deployment, "reason": action.reason}
+    log.info("deployment made" if is_mine else "deployment is another's by now", extra=facts)
 
 
 def _create(action: CreateRelease, registry: Registry) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 
 from controller.age import overdue
+from controller.making import (
+    against,
+    placed,
+    rules_of,
+    template_rules,
+)
 from controller.matches import RuleMatches
 from controller.rules import (
     Candidate,
@@ -20,9 +26,12 @@ from controller.rules import (
     is_pinned,
 )
 from controller.view import HISTORY, live_row
+from envelope.deployment_names import read_template
 from envelope.errors import ConfigError
-from envelope.registry import DeploymentRow, EnvelopeRow, Registry, ReleaseRow, RuleRow
+from envelope.registry import DeploymentRow, EnvelopeRow, Registry, ReleaseRow, RuleRow, parse
+from envelope.registry.query import matches
 
+NO_RULE = "matches no rule of this deployment"
 CANDIDATES = 10  # shown per rule, and of the newest envelopes that match none
 
 
@@ -60,11 +69,8 @@ def explain(registry: Registry, name: str, now: datetime) -> Explanation:
 
     Raises ConfigError when there is no such deployment.
     """
-    deployment = find_deployment(registry, name)
-    rules = sorted(
-        (rule for rule in registry.rules() if rule.deploy_to == name),
-        key=lambda rule: (-rule.priority, rule.name),
-    )
+    deployment, every = find_deployment(registry, name), registry.rules()
+    rules = sorted(rules_of(deployment, every), key=lambda rule: (-rule.priority, rule.name))
     history = registry.releases(name, limit=HISTORY)
     opened = [release for release in history if release.ended_at is None]
     live = live_row(opened)
@@ -87,9 +93,19 @@ def explain(registry: Registry, name: str, now: datetime) -> Explanation:
         on_the_way=[release for release in opened if release.state != "live"],
         choice=choice,
         rules=rules,
-        opinions=[*_opinions(registry, known, choice, live)],
+        opinions=[*_opinions(registry, known, choice, live, _templates_near(deployment, every))],
         alarm=alarm_of(registry, deployment, live, now),
     )
+
+
+def _templates_near(deployment: DeploymentRow, rules: Sequence[RuleRow]) -> list[RuleRow]:
+    """The rules whose template made a deployment, or makes such names."""
+    owner = deployment.made_of.template if deployment.made_of else None
+    return [
+        rule
+        for rule in template_rules(rules)
+        if rule.deploy_to == owner or read_template(rule.deploy_to).may_make(deployment.name)
+    ]
 
 
 def alarm_of(
@@ -142,8 +158,13 @@ class _Known:
 
 
 def _opinions(
-    registry: Registry, known: _Known, choice: Choice, live: ReleaseRow | None
+    registry: Registry,
+    known: _Known,
+    choice: Choice,
+    live: ReleaseRow | None,
+    templates: Sequence[RuleRow],
 ) -> Iterator[Opinion]:
+    elsewhere = _elsewhere(registry, known.deployment, templates)
     shown: set[str] = set()
     pinned = known.deployment.pin_envelope_id
     if pinned is not None and is_pinned(known.deployment, known.now):
@@ -155,16 +176,49 @@ def _opinions(
                 shown.add(candidate.envelope_id)
                 row = registry.envelope(candidate.envelope_id)
                 yield _opinion(known, row, choice, candidate)
+    for envelope_id in _refused(registry, known.deployment, templates):
+        if envelope_id not in shown:
+            shown.add(envelope_id)
+            yield _opinion(known, registry.envelope(envelope_id), choice, None, elsewhere)
     if live is not None and live.envelope_id not in shown:
         shown.add(live.envelope_id)
-        yield _opinion(known, registry.envelope(live.envelope_id), choice, None)
+        yield _opinion(known, registry.envelope(live.envelope_id), choice, None, elsewhere)
     for row in registry.find(limit=CANDIDATES):
         if row.id not in shown and known.rules:
-            yield _opinion(known, row, choice, None)
+            yield _opinion(known, row, choice, None, elsewhere)
+
+
+def _refused(
+    registry: Registry, deployment: DeploymentRow, templates: Sequence[RuleRow]
+) -> list[str]:
+    """An envelope of each combination of tags that makes this name, which belongs to others."""
+    found = placed(registry, templates)
+    return [each.envelope_id for each in found if each.name == deployment.name and each.against]
+
+
+def _elsewhere(
+    registry: Registry, deployment: DeploymentRow, templates: Sequence[RuleRow]
+) -> Callable[[str], str]:
+    """Why an envelope that matches no rule of a deployment is no candidate of a template either."""
+
+    def why(envelope_id: str) -> str:
+        facts = registry.facts(envelope_id)
+        found = [
+            against(rule, facts.tags, deployment)
+            for rule in templates
+            if matches(parse(rule.query), facts)
+        ]
+        return "\n".join(found) or NO_RULE
+
+    return why if templates else lambda envelope_id: NO_RULE
 
 
 def _opinion(
-    known: _Known, row: EnvelopeRow, choice: Choice, candidate: Candidate | None
+    known: _Known,
+    row: EnvelopeRow,
+    choice: Choice,
+    candidate: Candidate | None,
+    elsewhere: Callable[[str], str] = lambda envelope_id: NO_RULE,
 ) -> Opinion:
     is_wanted = choice.wanted is not None and choice.wanted.envelope_id == row.id
     return Opinion(
@@ -174,11 +228,17 @@ def _opinion(
         rule=candidate.rule.name if candidate else None,
         state=known.state(row.id),
         is_wanted=is_wanted,
-        why=choice.why if is_wanted else _why_not(known, row.id, choice, candidate),
+        why=choice.why if is_wanted else _why_not(known, row.id, choice, candidate, elsewhere),
     )
 
 
-def _why_not(known: _Known, envelope_id: str, choice: Choice, candidate: Candidate | None) -> str:
+def _why_not(
+    known: _Known,
+    envelope_id: str,
+    choice: Choice,
+    candidate: Candidate | None,
+    elsewhere: Callable[[str], str],
+) -> str:
     deployment, wanted = known.deployment, choice.wanted
     if rolled_back := known.hand.against(envelope_id):
         remedy = f"`envelope allow {envelope_id} --to {deployment.name}` lets it come back"
@@ -192,7 +252,7 @@ def _why_not(known: _Known, envelope_id: str, choice: Choice, candidate: Candida
     if is_pinned(deployment, known.now):
         return f"the deployment is pinned to {deployment.pin_envelope_id}"
     if candidate is None:
-        return "matches no rule of this deployment"
+        return elsewhere(envelope_id)
     if candidate.rule.paused:
         return f"rule {candidate.rule.name} is paused"
     if wanted is None:

@@ -29,6 +29,7 @@ from controller.state import (
     DeleteApp,
     Deploy,
     Desired,
+    MakeDeployment,
     MoveRelease,
     Observed,
     Release,
@@ -97,7 +98,8 @@ class Controller:
         # Where nothing stands beside a deployment, nothing can be sent there.
         self._traffic = self._serve.traffic() if any("--" in name for name in apps) else {}
         pairs = self._look(apps, now)
-        actions = plan([wish for wish, _ in pairs], {wish.name: seen for wish, seen in pairs}, now)
+        planned = plan([wish for wish, _ in pairs], {wish.name: seen for wish, seen in pairs}, now)
+        actions: list[Action] = [*self.view.to_make(), *planned]
         perform(
             actions,
             registry=self._registry,
@@ -105,7 +107,9 @@ class Controller:
             prepared=self._releases.prepared,
         )
         self._remember(actions)
-        moved = any(isinstance(action, CreateRelease | MoveRelease) for action in actions)
+        moved = any(
+            isinstance(action, MakeDeployment | CreateRelease | MoveRelease) for action in actions
+        )
         if moved or self._is_behind:
             return Turn(actions=actions, wait_s=0.0)
         is_busy = bool(actions) or any(is_waiting(wish, seen) for wish, seen in pairs)

@@ -9,6 +9,7 @@ from typing import Literal
 
 from controller.gates import Passed, Verdict
 from envelope.config import Rollout
+from envelope.registry import Made
 from ray_runtime.traffic import Split, Traffic
 
 EVERY_GATE_PASSED = Passed(reason="every gate passed")
@@ -122,6 +123,16 @@ class Observed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MakeDeployment:
+    """Give a name to a template's tags; create the deployment that is missing."""
+
+    deployment: str
+    made_of: Made
+    instead_of: Made | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CreateRelease:
     """Record that a deployment should change to this envelope."""
 
@@ -182,7 +193,7 @@ class SetSplit:
     split: Split | None
 
 
-Action = CreateRelease | MoveRelease | RollBack | Deploy | DeleteApp | SetSplit
+Action = MakeDeployment | CreateRelease | MoveRelease | RollBack | Deploy | DeleteApp | SetSplit
 TRIED = ("shadow", "canary")  # beside the live one
 ON_THEIR_WAY = ("candidate", "gated", *TRIED, "starting")
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
+from controller.making import for_deployment, places, template_rules, to_make
 from controller.matches import RuleMatches
 from controller.rules import Hand
-from controller.state import NEVER
+from controller.state import NEVER, MakeDeployment
+from controller.values import RuleValues
+from envelope.errors import ModelNotFound
 from envelope.registry import (
     Change,
     DeploymentRow,
@@ -73,6 +77,7 @@ class View:
 
     def __init__(self, registry: Registry, *, monotonic: Callable[[], float]) -> None:
         self.matches = RuleMatches(registry)
+        self.values = RuleValues(registry, self.matches)
         self.facts = KnownFacts(registry)
         self.deployments: dict[str, DeploymentRow] = {}
         self.pause: Pause | None = None
@@ -81,6 +86,7 @@ class View:
         self._monotonic = monotonic
         self._rules: dict[str, list[RuleRow]] = {}
         self._deployments_of: dict[str, set[str]] = {}  # query -> where its matches are wanted
+        self._by_template: list[RuleRow] = []
         self._exclusions: dict[str, list[Exclusion]] = {}
         self._open: dict[str, list[ReleaseRow]] = {}
         self._histories: dict[str, list[ReleaseRow]] = {}
@@ -94,19 +100,35 @@ class View:
         # The number is read before what it stands for: a change in between is read twice, not lost.
         if self._read_at is None:
             self.matches.forget()
+            self.values.forget()
             self._reread()
             return ALL_IS_NEW
         if self._monotonic() - self._read_at >= REREAD_S:
             self.matches.doubt()
+            self.values.doubt()
             self._reread()
             self.matches.recheck(RECHECK)
+            self.values.recheck()
             return ALL_IS_NEW
         changes = self._registry.changes(self.seen, limit=FEED_PAGE)
         if len(changes) == FEED_PAGE:
             self.matches.forget()
+            self.values.forget()
             self._reread()
             return ALL_IS_NEW
         return self._follow(changes)
+
+    def to_make(self) -> list[MakeDeployment]:
+        """The deployments that templates have still to make; [] until something changed."""
+        if not (self.values.is_news and self._by_template) or self.pause is not None:
+            return []
+
+        def has_match(rule: RuleRow) -> bool:
+            return next(self.matches.newest_first(rule), None) is not None
+
+        found = to_make(places(self._by_template, self.deployments, self.values, has_match))
+        self.values.is_news = bool(found)
+        return found
 
     def rules_of(self, deployment: str) -> Sequence[RuleRow]:
         """The rules that deploy to a deployment, by name."""
@@ -148,19 +170,29 @@ class View:
         read_at, self._read_at = self._read_at, None  # an error half-way rereads everything
         kinds = frozenset(change.kind for change in changes)
         queries = self.matches.recheck(RECHECK_BUSY if changes else RECHECK)
+        if not changes:
+            self.values.recheck()
         deployments: set[str] = set()
         if kinds & {"deployment", "rule"}:
             self._read_wanted()
         if "release" in kinds:
             deployments |= self._read_releases()
         for envelope_id in {change.key for change in changes if change.kind in OF_ENVELOPES}:
-            queries |= self.matches.envelope_changed(envelope_id)
+            concerned = self.matches.envelope_changed(envelope_id)
+            self.values.envelope_changed(concerned, partial(self._facts_now, envelope_id))
+            queries |= concerned
             deployments |= self._served_by(envelope_id)
             self.facts.envelope_changed(envelope_id)
         deployments.update(*(self._deployments_of.get(query, ()) for query in queries))
         self.seen, self._read_at = changes[-1].seq if changes else self.seen, read_at
         is_everywhere = bool(kinds & {"deployment", "rule", "function"})
         return News(kinds=kinds, deployments=None if is_everywhere else frozenset(deployments))
+
+    def _facts_now(self, envelope_id: str) -> EnvelopeFacts | None:
+        try:
+            return self._registry.facts(envelope_id)
+        except ModelNotFound:
+            return None
 
     def _served_by(self, envelope_id: str) -> set[str]:
         """Where an envelope matters whatever rules ask: released, pinned or gone back to."""
@@ -182,9 +214,20 @@ class View:
         self.deployments = {row.name: row for row in self._registry.deployments()}
         rules: dict[str, list[RuleRow]] = defaultdict(list)
         wanted_by: dict[str, set[str]] = defaultdict(set)
-        for rule in self._registry.rules():
+        every = self._registry.rules()
+        made: dict[str, list[DeploymentRow]] = defaultdict(list)
+        for row in self.deployments.values():
+            if row.made_of is not None:
+                made[row.made_of.template].append(row)
+        for rule in every:
             rules[rule.deploy_to].append(rule)
             wanted_by[rule.query].add(rule.deploy_to)
+            for row in made[rule.deploy_to]:
+                if narrow := for_deployment(rule, row):
+                    rules[row.name].append(narrow)
+                    wanted_by[narrow.query].add(row.name)
+        self._by_template = template_rules(every)
+        self.values.keep_only(self._by_template)
         self._rules, self._deployments_of = dict(rules), dict(wanted_by)
         self.matches.keep_only(wanted_by)
         self.pause = self._registry.pause()

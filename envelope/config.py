@@ -24,10 +24,9 @@ from pydantic import (
     model_validator,
 )
 
+from envelope.deployment_names import check_deployment_name, is_template, read_template
 from envelope.errors import ConfigError, QueryError
 from envelope.metric_gates import parse_metric_gate
-
-DEPLOYMENT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
 class _Config(BaseModel):
@@ -175,7 +174,8 @@ class DeploymentConfig(_Config):
 class RuleConfig(_Config):
     """Which envelopes a deployment wants: the newest that matches the query.
 
-    query: which envelopes are wanted. deploy_to: the deployment that the newest of them goes to.
+    query: which envelopes are wanted. deploy_to: the deployment that the newest of them goes to;
+    with a template such as "ltv_{tags.region}", one deployment per value of the tag.
     priority: of several rules for one deployment the highest with a match decides.
     paused: it changes nothing; what is live stays.
     """
@@ -238,6 +238,7 @@ class BatchJobConfig(_Config):
 class DesiredState(_Config):
     """One YAML file.
 
+    deployments: by name; by a template that rules deploy to, those that it makes.
     protected_tags: key -> who may set or remove it; shell patterns such as "ci@*" of actors.
     """
 
@@ -245,16 +246,6 @@ class DesiredState(_Config):
     rules: dict[str, RuleConfig] = {}
     batch_jobs: dict[str, BatchJobConfig] = {}
     protected_tags: dict[str, tuple[str, ...]] = {}
-
-
-def check_deployment_name(name: str) -> str:
-    """Return `name` if it can be a URL segment of ours; raise ConfigError otherwise."""
-    if not DEPLOYMENT_NAME.fullmatch(name) or "--" in name:
-        raise ConfigError(
-            f"{name!r} cannot be a deployment's name: use 1 to 63 of a-z, 0-9, _ and -, beginning "
-            "with a letter or digit, without '--' (reserved)"
-        )
-    return name
 
 
 def read_desired_state(path: str | Path) -> DesiredState:
@@ -274,8 +265,16 @@ def read_desired_state(path: str | Path) -> DesiredState:
     except ValidationError as exc:
         raise ConfigError(f"{path}:\n" + "\n".join(describe_faults(exc))) from exc
     for name in state.deployments:
-        check_deployment_name(name)
+        check_deployment_key(name)
     return state
+
+
+def check_deployment_key(key: str) -> None:
+    """Raise ConfigError for a key of `deployments` that is neither a name nor a template."""
+    if is_template(key):
+        read_template(key)
+    else:
+        check_deployment_name(key)
 
 
 def describe_faults(error: ValidationError) -> Iterable[str]:

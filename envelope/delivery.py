@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from envelope.config import check_deployment_name
 from envelope.connection import Connection, connect
+from envelope.deployment_names import check_deployment_name
 from envelope.errors import ClusterError
 
 if TYPE_CHECKING:

@@ -140,7 +140,7 @@ CMD ["python", "-m", "ray_runtime.standalone", "{_OPTIONS}"]
 
 
 def _check_name(deployment: str) -> None:
-    from envelope.config import DEPLOYMENT_NAME
+    from envelope.deployment_names import DEPLOYMENT_NAME
 
     if not DEPLOYMENT_NAME.fullmatch(deployment) or "--" in deployment:
         raise ConfigError(

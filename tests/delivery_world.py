@@ -90,7 +90,9 @@ class World:
         """A new process: nothing is remembered."""
         self.fuse = Fuse()
         registry: Any = Fused(
-            self.registry, ("create_release", "move_release", "request_rollback"), self.fuse
+            self.registry,
+            ("make_deployment", "create_release", "move_release", "request_rollback"),
+            self.fuse,
         )
         releases = Releases(registry, prepare=self.prepare, read_function=self._function)
         self.controller = Controller(

@@ -14,8 +14,9 @@ from starlette.responses import RedirectResponse, Response
 from controller.rollback import rollback_target
 from controller.view import live_row
 from controller.web.render import pages_of
-from envelope.config import DesiredState, check_deployment_name
+from envelope.config import DesiredState
 from envelope.connection import Connection
+from envelope.deployment_names import check_deployment_name
 from envelope.errors import ConfigError
 
 MAX_FORM_BYTES = 64 * 1024

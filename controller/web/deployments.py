@@ -15,8 +15,9 @@ from controller.web import rules
 from controller.web.fields import Faults, Typed
 from controller.web.forms import NAME, Form, address_of
 from controller.web.render import pages_of
-from envelope.config import DeploymentConfig, check_deployment_name
+from envelope.config import DeploymentConfig
 from envelope.delivery import controller_silence
+from envelope.deployment_names import check_deployment_name
 from envelope.errors import ConfigError
 from envelope.registry import Registry
 

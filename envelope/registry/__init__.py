@@ -38,6 +38,7 @@ from envelope.registry.query import EnvelopeFacts, parse, query_from_tags
 from envelope.registry.releases import ReleaseEvent, ReleaseRow, StaleRelease
 from envelope.registry.search import read_cursor
 from envelope.registry.tags import TagChange
+from envelope.registry.templates import Made, TagValues, narrowed
 from envelope.registry.tokens import NewToken, Role, Token
 from envelope.registry.versions import StaleState
 
@@ -52,6 +53,7 @@ __all__ = [
     "Exclusion",
     "History",
     "Lease",
+    "Made",
     "MetricPage",
     "MetricPoint",
     "NewToken",
@@ -66,7 +68,9 @@ __all__ = [
     "StaleRelease",
     "StaleState",
     "TagChange",
+    "TagValues",
     "Token",
+    "narrowed",
     "open_registry",
     "parse",
     "query_from_tags",

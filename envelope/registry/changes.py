@@ -34,6 +34,7 @@ KINDS = (
     "release",
     "rule",
     "tag",
+    "template",
     "token",
 )
 POLL_S = 0.05  # on SQLite; one look takes 0.1 ms

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -15,20 +15,41 @@ from envelope.config import (
     DeploymentConfig,
     DesiredState,
     RuleConfig,
-    check_deployment_name,
 )
-from envelope.errors import ConfigError, QueryError
+from envelope.deployment_names import (
+    NoName,
+    check_deployment_name,
+    is_template,
+    name_of,
+    read_template,
+)
+from envelope.errors import ConfigError
 from envelope.registry import tables
 from envelope.registry.changes import Writer
 from envelope.registry.engine import Database
+from envelope.registry.faults import faults_of
 from envelope.registry.protected_tags import put_protected, read_protected
-from envelope.registry.query.parse import parse
-from envelope.registry.text import check_key, check_text
+from envelope.registry.query import parse
+from envelope.registry.templates import (
+    MOST_VALUES,
+    Made,
+    config_of,
+    read_tag_values,
+    read_templates,
+    remove_template,
+    write_template,
+)
+from envelope.registry.text import check_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeploymentRow:
-    """A deployment. pin_envelope_id: deployed by hand, until unpinned or pin_until."""
+    """A deployment. pin_envelope_id: deployed by hand, until unpinned or pin_until.
+
+    made_of: the template and the tags that its name belongs to; None: nobody but rules that name
+    it may deploy to it. is_made: no entry names it, so its config is its template's; without
+    made_of it was removed together with its template, and comes back with it.
+    """
 
     name: str
     config: DeploymentConfig
@@ -37,6 +58,8 @@ class DeploymentRow:
     pin_until: datetime | None
     pinned_by: str | None
     is_removed: bool
+    made_of: Made | None = None
+    is_made: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +126,8 @@ def _deployments(connection: Connection) -> dict[str, DeploymentRow]:
             pin_until=row.pin_until,
             pinned_by=row.pinned_by,
             is_removed=row.is_removed,
+            made_of=None if row.made_of is None else Made(**row.made_of),
+            is_made=row.is_made,
         )
         for row in rows
     }
@@ -141,12 +166,16 @@ def apply_state(writer: Writer, state: DesiredState, rest: Rest = "keep") -> lis
     """
     connection = writer.connection
     deployments = _deployments(connection)
-    faults = list(_faults(state, set(deployments)))
+    named = {name for name, row in deployments.items() if not row.is_made}
+    faults = list(faults_of(state, named))
     if faults:
         raise ConfigError("\n".join(faults))
     lines: list[str] = []
     for name, config in state.deployments.items():
-        lines += _put_deployment(writer, name, config, deployments.get(name))
+        if is_template(name):
+            lines += _put_template(writer, name, config, deployments)
+        else:
+            lines += _put_deployment(writer, name, config, deployments.get(name))
     rules, removed = _rules(connection), _rules(connection, removed=True)
     for name, rule in state.rules.items():
         if name in removed:
@@ -167,10 +196,11 @@ def _remove_rest(writer: Writer, state: DesiredState) -> list[str]:
         connection.execute(mine.values(is_removed=True))
         writer.note("rule", name, writer.now(), is_removed=[False, True])
         lines.append(f"rule {name}: removed")
-    for name, row in _deployments(connection).items():
-        if name not in state.deployments and not row.is_removed:
-            remove(writer, name)
-            lines.append(f"deployment {name}: undeployed")
+    for text in read_templates(connection).keys() - state.deployments.keys():
+        remove_template(writer, text)
+        lines.append(f"template {text}: removed")
+        lines += _configure_made(writer, text, DeploymentConfig(), _deployments(connection))
+    lines += _prune_deployments(writer, state)
     for name in _batch_jobs(connection).keys() - state.batch_jobs.keys():
         connection.execute(delete(tables.batch_jobs).where(tables.batch_jobs.c.name == name))
         writer.note("batch_job", name, writer.now(), is_removed=[False, True])
@@ -178,14 +208,55 @@ def _remove_rest(writer: Writer, state: DesiredState) -> list[str]:
     return sorted(lines)
 
 
+def _prune_deployments(writer: Writer, state: DesiredState) -> list[str]:
+    """Undeploy what neither an entry names nor a rule's template makes.
+
+    What is removed so comes back when an entry names it again, or a template makes it.
+    """
+    lines: list[str] = []
+    templates = {rule.deploy_to for rule in state.rules.values()}
+    makers = _makers(writer.connection, state)
+    for name, row in _deployments(writer.connection).items():
+        if name in state.deployments or row.is_removed:
+            continue
+        is_made = row.made_of is not None and row.made_of.template in templates
+        made_of = row.made_of if is_made else makers.get(name)
+        if made_of is None:
+            remove(writer, name)
+            lines.append(f"deployment {name}: undeployed")
+        else:
+            config = config_of(writer.connection, made_of.template)
+            lines += _put_deployment(writer, name, config, row, is_made=True)
+        if made_of != row.made_of or made_of is None:
+            _set_made_of(writer, name, made_of, is_made=True)
+    return lines
+
+
+def _makers(connection: Connection, state: DesiredState) -> dict[str, Made]:
+    """What the templates of the rules make of what matches now."""
+    found: dict[str, Made] = {}
+    for rule in state.rules.values():
+        if not is_template(rule.deploy_to):
+            continue
+        template = read_template(rule.deploy_to)
+        for each in read_tag_values(connection, parse(rule.query), template.keys, MOST_VALUES):
+            name = name_of(template, each.tags)
+            if not isinstance(name, NoName):
+                found.setdefault(name, Made(template=template.text, tags=each.tags))
+    return found
+
+
 def read_state(database: Database) -> DesiredState:
     """All that is wanted, as it would be written."""
     with database.reading() as connection:
         deployments, rules = _deployments(connection), _rules(connection)
         jobs, protected = _batch_jobs(connection), read_protected(connection)
+        templates = read_templates(connection)
+    named = [row for row in deployments.values() if not (row.is_removed or row.is_made)]
     return DesiredState(
         deployments={
-            name: each.config for name, each in deployments.items() if not each.is_removed
+            **{row.name: row.config for row in named},
+            **{text: each.config for text, each in templates.items()},
         },
         rules={name: _rule_config(each) for name, each in rules.items()},
         batch_jobs={name: each.config for name, each in jobs.items()},
@@ -197,41 +268,6 @@ def _rule_config(row: RuleRow) -> RuleConfig:
     return RuleConfig(**{key: getattr(row, key) for key in RuleConfig.model_fields})
 
 
-def _faults(state: DesiredState, known: set[str]) -> Iterator[str]:
-    for name in state.deployments:
-        try:
-            check_deployment_name(name)
-        except ConfigError as exc:
-            yield str(exc)
-    there = known | set(state.deployments)
-    for name, rule in state.rules.items():
-        yield from _name_fault("rule", name)
-        if rule.deploy_to not in there:
-            names = ", ".join(sorted(there)) or "none"
-            yield (
-                f"rule {name!r} deploys to {rule.deploy_to!r}, which is no deployment; add "
-                f"`deployments: {{{rule.deploy_to}: {{}}}}` to the file (there are: {names})"
-            )
-        yield from _query_fault(f"rule {name!r}", rule.query)
-    for name, job in state.batch_jobs.items():
-        yield from _name_fault("batch job", name)
-        yield from _query_fault(f"batch job {name!r}", job.query)
-
-
-def _name_fault(kind: str, name: str) -> Iterator[str]:
-    try:
-        check_key(name, f"the name of {kind} {name!r}")
-    except ConfigError as exc:
-        yield str(exc)
-
-
-def _query_fault(where: str, query: str) -> Iterator[str]:
-    try:
-        parse(query)
-    except QueryError as exc:
-        yield f"the query of {where} cannot be understood: {exc}"
-
-
 def put_deployment(
     writer: Writer, name: str, config: DeploymentConfig | None = None
 ) -> DeploymentRow:
@@ -240,13 +276,72 @@ def put_deployment(
     check_deployment_name(name)
     old = _deployments(writer.connection).get(name)
     wanted = config or (old.config if old else DeploymentConfig())
-    _put_deployment(writer, name, wanted, old)
+    made_of = old.made_of if old is not None and old.is_made and config is None else None
+    if made_of is not None:
+        wanted = config_of(writer.connection, made_of.template)
+    _put_deployment(writer, name, wanted, old, is_made=made_of is not None)
     return _deployments(writer.connection)[name]
 
 
-def _put_deployment(
-    writer: Writer, name: str, config: DeploymentConfig, old: DeploymentRow | None
+def make_deployment(
+    writer: Writer, name: str, made_of: Made, *, instead_of: Made | None = None
+) -> bool:
+    """Give a name to a template's tags; create the deployment that is missing.
+
+    instead_of: to whom it belonged as the caller saw it. Returns whether it could be: a deployment
+    that was undeployed, or whose name belongs to somebody else, stays as it is.
+    """
+    check_deployment_name(name)
+    old = _deployments(writer.connection).get(name)
+    is_gone = old is not None and old.is_removed and not (old.is_made and old.made_of is None)
+    if is_gone or (old.made_of if old else None) != instead_of:
+        return False
+    if old is None or old.is_made:
+        config = config_of(writer.connection, made_of.template)
+        _put_deployment(writer, name, config, old, is_made=True)
+    _set_made_of(writer, name, made_of, is_made=old is None or old.is_made)
+    return True
+
+
+def _set_made_of(writer: Writer, name: str, made_of: Made | None, *, is_made: bool) -> None:
+    words = made_of and {"template": made_of.template, "tags": dict(made_of.tags)}
+    _change_deployment(writer, name, {"made_of": words, "is_made": is_made}, made_of=words)
+
+
+def _put_template(
+    writer: Writer, text: str, config: DeploymentConfig, rows: Mapping[str, DeploymentRow]
 ) -> list[str]:
+    old = read_templates(writer.connection).get(text)
+    changed = _changed(None if old is None else old.config, config)
+    if old is not None and not changed:
+        return []
+    write_template(writer, text, config, old, changed)
+    where = f"template {text}"
+    lines = [f"{where}: created"] if old is None else _lines(where, changed)
+    return lines + _configure_made(writer, text, config, rows)
+
+
+def _configure_made(
+    writer: Writer, text: str, config: DeploymentConfig, rows: Mapping[str, DeploymentRow]
+) -> list[str]:
+    """Give what a template has made its config. What is undeployed gets it when it comes back."""
+    lines: list[str] = []
+    for name, row in rows.items():
+        is_mine = row.made_of is not None and row.made_of.template == text
+        if is_mine and row.is_made and not row.is_removed:
+            lines += _put_deployment(writer, name, config, row, is_made=True)
+    return lines
+
+
+def _put_deployment(
+    writer: Writer,
+    name: str,
+    config: DeploymentConfig,
+    old: DeploymentRow | None,
+    *,
+    is_made: bool = False,
+) -> list[str]:
+    """is_made: the config is that of its template, not its own."""
     where = f"deployment {name}"
     if old is None:
         version, lines, changed = 1, [f"{where}: created"], _changed(None, config)
@@ -254,12 +349,17 @@ def _put_deployment(
         changed = _changed(old.config, config)
         version = old.config_version + bool(changed)
         lines = _lines(where, changed) + ([f"{where}: brought back"] if old.is_removed else [])
+        if old.is_made != is_made:
+            whose = "of its template" if is_made else "its own"
+            lines.append(f"{where}: the config is {whose}")
     if not lines:
         return []
     removed = {"is_removed": [True, False]} if old is not None and old.is_removed else {}
+    if old is not None and old.is_made != is_made:
+        removed["is_made"] = [old.is_made, is_made]
     now = writer.now()
     dumped = config.model_dump(mode="json")
-    row = {"config": dumped, "config_version": version, "is_removed": False}
+    row = {"config": dumped, "config_version": version, "is_removed": False, "is_made": is_made}
     if old is None:
         writer.connection.execute(insert(tables.deployments), {"name": name, **row})
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from envelope.config import DeploymentConfig, DesiredState
@@ -12,7 +12,9 @@ from envelope.registry.delivery import BatchJobRow, DeploymentRow, RuleRow
 from envelope.registry.engine import Database
 from envelope.registry.exclusions import Exclusion, Pause
 from envelope.registry.metrics import check_time
+from envelope.registry.query import parse
 from envelope.registry.releases import NewRelease, ReleaseEvent, ReleaseRow
+from envelope.registry.templates import Made, TagValues, read_tag_values
 
 
 class DeliveryRegistry:
@@ -150,6 +152,28 @@ class DeliveryRegistry:
         with changes.writing(self.database, actor) as writer:
             writer.lock_delivery()
             delivery.remove(writer, deployment)
+
+    def make_deployment(
+        self, deployment: str, made_of: Made, *, actor: str, instead_of: Made | None = None
+    ) -> bool:
+        """Let a template's tags have a deployment, which is created when it is missing.
+
+        instead_of: to whom the name belonged as the caller saw it. Returns whether it could be: a
+        deployment that was undeployed, or belongs to somebody else, stays as it is.
+        Raises ConfigError for a name that cannot be.
+        """
+        with changes.writing(self.database, actor) as writer:
+            writer.lock_delivery()
+            return delivery.make_deployment(writer, deployment, made_of, instead_of=instead_of)
+
+    def tag_values(self, query: str, keys: Sequence[str], *, limit: int) -> list[TagValues]:
+        """Each combination of values of these tags that matches have, at most `limit`.
+
+        Raises QueryError.
+        """
+        asked = parse(query)
+        with self.database.reading() as connection:
+            return read_tag_values(connection, asked, keys, limit)
 
     def create_release(
         self,

@@ -93,17 +93,22 @@ class Search:
 
     def page(self, after: Position | None, size: int) -> Select[Any]:
         """Select the next `size` rows of `envelopes` after a position."""
+        order = (envelopes.c.created_at, envelopes.c.id)
+        if self.tag is not None:
+            order = (_FIRST.c.registered_at, _FIRST.c.envelope_id)
+        return _newest_first(self.select(envelopes), order, after).limit(size)
+
+    def select(self, *columns: Any) -> Select[Any]:
+        """Select columns of every match."""
+        rows = select(*columns).select_from(envelopes).where(self.condition)
         if self.tag is None:
-            return _newest_first(
-                select(envelopes).where(self.condition),
-                (envelopes.c.created_at, envelopes.c.id),
-                after,
-            ).limit(size)
-        first = tags.alias("first")
+            return rows
         key, value = self.tag
-        rows = select(envelopes).join(first, first.c.envelope_id == envelopes.c.id)
-        rows = rows.where(first.c.key == key, first.c.value == value, self.condition)
-        return _newest_first(rows, (first.c.registered_at, first.c.envelope_id), after).limit(size)
+        rows = rows.join(_FIRST, _FIRST.c.envelope_id == envelopes.c.id)
+        return rows.where(_FIRST.c.key == key, _FIRST.c.value == value)
+
+
+_FIRST = tags.alias("first")  # the tag where a search begins
 
 
 def begin(connection: Connection, query: Query, as_of: datetime | None) -> Search:

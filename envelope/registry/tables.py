@@ -231,6 +231,19 @@ deployments = Table(
     Column("pin_until", UtcTime),
     Column("pinned_by", WORDS),
     Column("is_removed", Boolean, nullable=False),
+    Column("made_of", Json),
+    Column("is_made", Boolean, nullable=False, server_default=false()),
+)
+
+# What the deployments of a rule template have in common, by the template's text.
+templates = Table(
+    "templates",
+    metadata,
+    Column("text", WORDS, primary_key=True),
+    Column("config", Json, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("updated_at", UtcTime, nullable=False),
+    Column("updated_by", WORDS, nullable=False),
 )
 
 deployment_versions = Table(

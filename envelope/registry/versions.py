@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, Select, false, select
+from sqlalchemy import ColumnElement, Connection, Select, Table, false, select
 
+from envelope.deployment_names import is_template
 from envelope.errors import ConfigError, EnvelopeError
 from envelope.registry.tables import (
     batch_jobs,
@@ -15,6 +16,7 @@ from envelope.registry.tables import (
     deployments,
     rule_versions,
     rules,
+    templates,
 )
 from envelope.registry.text import check_text
 
@@ -74,6 +76,8 @@ def _rule(name: str) -> Select[tuple[int, datetime, str, bool]]:
 
 
 def _deployment(name: str) -> Select[tuple[int, datetime, str, bool]]:
+    if is_template(name):
+        return _current(templates, templates.c.text == name)
     history, mine = deployment_versions.c, deployments.c
     return (
         select(history.version.label("number"), history.at, history.actor, mine.is_removed)
@@ -83,13 +87,17 @@ def _deployment(name: str) -> Select[tuple[int, datetime, str, bool]]:
 
 
 def _batch_job(name: str) -> Select[tuple[int, datetime, str, bool]]:
-    mine = batch_jobs.c
+    return _current(batch_jobs, batch_jobs.c.name == name)
+
+
+def _current(table: Table, is_mine: ColumnElement[bool]) -> Select[tuple[int, datetime, str, bool]]:
+    """Of what keeps its last version only."""
     return select(
-        mine.version.label("number"),
-        mine.updated_at.label("at"),
-        mine.updated_by.label("actor"),
+        table.c.version.label("number"),
+        table.c.updated_at.label("at"),
+        table.c.updated_by.label("actor"),
         false().label("is_removed"),
-    ).where(mine.name == name)
+    ).where(is_mine)
 
 
 _QUERIES = {"rules": _rule, "deployments": _deployment, "batch_jobs": _batch_job}

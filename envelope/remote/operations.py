@@ -132,6 +132,7 @@ OPERATIONS: Mapping[str, Operation] = {
             ("deployment_config", "GET", "/deployments/{name}/configs/{version}"),
             ("live_at", "GET", f"{DEPLOYMENT}/live"),
             ("rules", "GET", "/rules"),
+            ("tag_values", "GET", "/tags/values"),
             ("batch_jobs", "GET", "/batch-jobs"),
             ("exclusions", "GET", "/exclusions"),
             ("pause", "GET", "/pause"),
@@ -168,6 +169,7 @@ OPERATIONS: Mapping[str, Operation] = {
         *_of(
             "admin",
             ("create_release", "POST", "/releases"),
+            ("make_deployment", "PUT", f"{DEPLOYMENT}/making"),
             ("move_release", "POST", "/releases/{release_id}/events"),
             ("beat", "PUT", "/controllers/{controller_id}"),
             ("tokens", "GET", "/tokens"),

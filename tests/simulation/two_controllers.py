@@ -112,7 +112,11 @@ class TwoControllers(World):
 
     def _lead(self, epoch: int) -> Controller:
         registry: Any = self._guarded(
-            self.registry.led_by(epoch), "create_release", "move_release", "request_rollback"
+            self.registry.led_by(epoch),
+            "make_deployment",
+            "create_release",
+            "move_release",
+            "request_rollback",
         )
         serve: Any = self._guarded(self.serve.led_by(epoch), "deploy", "delete", "split")
         return Controller(

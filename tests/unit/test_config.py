@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from envelope.config import check_deployment_name, read_desired_state
+from envelope.config import read_desired_state
+from envelope.deployment_names import check_deployment_name
 from envelope.errors import ConfigError
 
 QUICKSTART = Path(__file__).parents[2] / "configs" / "quickstart.yaml"
