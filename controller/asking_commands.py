@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +125,8 @@ def deployments(as_json: bool) -> None:
             continue
         notes = "undeployed" if row.is_removed else envelope_id or "nothing live"
         pinned = f"  pinned by {row.pinned_by}" if row.pin_envelope_id else ""
-        click.echo(f"{row.name:<24} {notes}  {url_of(connection, row.name)}{pinned}")
+        made = f"  made by {row.made_of.template}" if row.made_of else ""
+        click.echo(f"{row.name:<24} {notes}  {url_of(connection, row.name)}{pinned}{made}")
         if alarm is not None:
             click.echo(f"    OVERDUE: {alarm}")
 
@@ -132,15 +134,22 @@ def deployments(as_json: bool) -> None:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line.")
 def rules(as_json: bool) -> None:
-    """List rules."""
-    for row in connect().registry.rules():
+    """List rules, and of each template what it makes."""
+    from controller.making import describe_place, place_record, placed
+
+    registry = connect().registry
+    places = placed(registry)
+    for row in registry.rules():
+        mine = [place for place in places if place.rule.name == row.name]
         if as_json:
             record = {field: getattr(row, field) for field in row.__slots__}
-            click.echo(json.dumps(record))
+            click.echo(json.dumps({**record, "places": [place_record(place) for place in mine]}))
             continue
         notes = "  paused" if row.paused else ""
         click.echo(f"{row.name} -> {row.deploy_to}  priority {row.priority}{notes}")
         click.echo(f"    {row.query}")
+        for place in mine:
+            click.echo(f"    {describe_place(place)}")
 
 
 # --- printing
@@ -161,6 +170,7 @@ def _release_record(row: ReleaseRow | ReleaseEvent) -> dict[str, Any]:
 
 def _deployment_record(row: DeploymentRow, live: str | None) -> dict[str, Any]:
     record = {field: _plain(getattr(row, field)) for field in row.__slots__}
+    record["made_of"] = asdict(row.made_of) if row.made_of else None
     return {**record, "config": row.config.model_dump(mode="json"), "live_envelope_id": live}
 
 
@@ -170,6 +180,7 @@ def _plain(value: Any) -> Any:
 
 def _situation(found: Explanation) -> Iterable[str]:
     from controller.gates import describe_gates
+    from envelope.deployment_names import describe
 
     row, live = found.deployment, found.live
     if live is None:
@@ -187,6 +198,9 @@ def _situation(found: Explanation) -> Iterable[str]:
     wanted = found.choice.wanted
     yield f"  wanted: {wanted.envelope_id if wanted else 'no other'}, {found.choice.why}"
     gates = describe_gates(row.config.gates)
+    if row.made_of is not None:
+        config = ", with its configuration" if row.is_made else ", with a configuration of its own"
+        yield f"  made by {row.made_of.template} for {describe(row.made_of.tags)}{config}"
     yield f"  gates: {', '.join(gates) if gates else 'none'}, sample replay"
     for rule in found.rules:
         paused = ", paused" if rule.paused else ""
@@ -214,6 +228,7 @@ def _explanation_record(found: Explanation) -> dict[str, Any]:
     return {
         "deployment": found.deployment.name,
         "is_removed": found.deployment.is_removed,
+        "made_of": asdict(found.deployment.made_of) if found.deployment.made_of else None,
         "live": _release_record(live) if live else None,
         "on_the_way": [_release_record(row) for row in found.on_the_way],
         "wanted": wanted.envelope_id if wanted else None,

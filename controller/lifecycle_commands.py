@@ -20,6 +20,7 @@ PAGES_TIMEOUT_S = 5.0
 TAIL_LINES = 12
 
 if TYPE_CHECKING:
+    from controller.making import Place
     from envelope.registry import ControllerRow, Lease, ReleaseRow
     from ray_runtime.cluster import ClusterStatus
 
@@ -133,11 +134,12 @@ def show_status(as_json: bool) -> None:
 
     Exit status 1 when the platform is not running as it should.
     """
+    from controller.making import describe_place, place_record
     from ray_runtime import cluster
 
     settings = Settings.read()
     found = cluster.status(settings)
-    overdue = _overdue(settings)
+    overdue, unmade = _overdue(settings), _unmade(settings)
     seen_s, (leader, standbys) = _last_beat_s(settings), _leadership(settings)
     if as_json:
         record = asdict(found) | {
@@ -145,6 +147,7 @@ def show_status(as_json: bool) -> None:
             "leader": asdict(leader) if leader else None,
             "standbys": [asdict(each) for each in standbys],
             "overdue": overdue,
+            "not_made": [place_record(place) for place in unmade],
         }
         click.echo(json.dumps(record, default=str, indent=2))
     else:
@@ -153,6 +156,8 @@ def show_status(as_json: bool) -> None:
             click.echo(line)
         for name, reason in overdue.items():
             click.echo(f"overdue     {name}: {reason}")
+        for place in unmade:
+            click.echo(f"not made    rule {place.rule.name}: {describe_place(place)}")
         _print_listeners(found)
     sys.exit(0 if found.state in ("running", "remote") and found.controller else 1)
 
@@ -235,6 +240,20 @@ def _overdue(settings: Settings) -> dict[str, str]:
     except EnvelopeError:  # said above: the controller was never seen
         return {}
     return {name: reason for name, reason in alarms.items() if reason is not None}
+
+
+def _unmade(settings: Settings) -> list[Place]:
+    """Return what templates make no deployment of, though a match has it."""
+    from controller.making import unmade
+    from envelope.connection import connect
+    from envelope.errors import EnvelopeError
+
+    if not _has_registry(settings):
+        return []
+    try:
+        return unmade(connect(settings).registry)
+    except EnvelopeError:  # said above: the controller was never seen
+        return []
 
 
 def _of(releases: Sequence[ReleaseRow], deployment: str) -> list[ReleaseRow]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from controller.state import MakeDeployment
 from envelope.config import DeploymentConfig
@@ -109,6 +110,37 @@ def placed(registry: Registry, rules: Sequence[RuleRow] | None = None) -> list[P
     every = registry.rules() if rules is None else rules
     has_match = is_one_match(registry)
     return list(places(every, known, lambda rule: read_values(registry, rule), has_match))
+
+
+def places_of(registry: Registry, rule: RuleRow) -> list[Place]:
+    """Where the matches of one template rule are wanted, as if it were there and not paused."""
+    others = [row for row in registry.rules() if row.name != rule.name]
+    found = placed(registry, [*others, replace(rule, paused=False)])
+    return [place for place in found if place.rule.name == rule.name]
+
+
+def rule_at(place: Place) -> RuleRow:
+    """What the rule wants there: its query for these tags alone."""
+    return _narrow(place.rule, place.made_of, place.name or place.rule.deploy_to)
+
+
+def describe_place(place: Place) -> str:
+    """Say on one line where it is wanted, or why not."""
+    tags = describe(place.made_of.tags)
+    if place.against is None:
+        return f"{place.name} ({tags})"
+    return f"no deployment for {tags}: {place.against}"
+
+
+def place_record(place: Place) -> dict[str, Any]:
+    """Return it as programs read it. deployment: None where there is none; against says why."""
+    return {
+        "rule": place.rule.name,
+        "tags": dict(place.made_of.tags),
+        "deployment": None if place.against else place.name,
+        "against": place.against,
+        "envelope_id": place.envelope_id,
+    }
 
 
 def unmade(registry: Registry) -> list[Place]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from controller.command_line import connect, parse_past, say_if_silent
 from envelope.errors import ConfigError
 
 if TYPE_CHECKING:
-    from envelope.registry import Registry
+    from envelope.registry import Registry, RuleRow
 
 
 def add_commands(group: click.Group) -> None:
@@ -101,36 +102,57 @@ def test_rule(file_or_name: str, since: str, as_json: bool) -> None:
     """Say what a rule would have wanted since then, and when: each change of its newest match.
 
     FILE: rules in YAML, which need not be applied. Gates, other rules and starts that fail are not
-    played back.
+    played back. A rule with a template is tried for each value that a match has now.
     """
-    from controller.history import would_have_wanted
+    from controller.making import describe_place, place_record, places_of, rule_at
+    from envelope.deployment_names import is_template
 
     registry = connect().registry
     began = parse_past("--since", since)
-    for name, query in _queries(registry, file_or_name).items():
+    for row in _rules(registry, file_or_name):
         if not as_json:
-            click.echo(f"{name}: {query}")
-        for step in would_have_wanted(registry, query, began):
-            if as_json:
-                record = {"rule": name, "at": step.at.isoformat(), "because": step.because}
-                click.echo(json.dumps({**record, "envelope_id": step.envelope_id}))
-                continue
-            found = step.envelope_id or "nothing matches, what is live stays"
-            because = step.because or "as it was then"
-            click.echo(f"  {step.at:%Y-%m-%d %H:%M:%S}  {found}  ({because})")
+            click.echo(f"{row.name}: {row.query}")
+        if not is_template(row.deploy_to):
+            _try_rule(registry, row, began, as_json, indent="  ")
+            continue
+        for place in places_of(registry, row):
+            if as_json and place.against is not None:
+                click.echo(json.dumps(place_record(place)))
+            elif not as_json:
+                click.echo(f"  {describe_place(place)}")
+            if place.against is None:
+                _try_rule(registry, rule_at(place), began, as_json, indent="    ")
 
 
-def _queries(registry: Registry, file_or_name: str) -> dict[str, str]:
+def _try_rule(
+    registry: Registry, rule: RuleRow, began: datetime, as_json: bool, *, indent: str
+) -> None:
+    from controller.history import would_have_wanted
+
+    for step in would_have_wanted(registry, rule.query, began):
+        if as_json:
+            record = {"rule": rule.name, "deployment": rule.deploy_to, "at": step.at.isoformat()}
+            record |= {"because": step.because}
+            click.echo(json.dumps({**record, "envelope_id": step.envelope_id}))
+            continue
+        found = step.envelope_id or "nothing matches, what is live stays"
+        because = step.because or "as it was then"
+        click.echo(f"{indent}{step.at:%Y-%m-%d %H:%M:%S}  {found}  ({because})")
+
+
+def _rules(registry: Registry, file_or_name: str) -> list[RuleRow]:
+    """The rules of a file as they would be once applied, or the one of this name."""
     from controller.files import read_files
+    from envelope.registry import RuleRow
 
     path = Path(file_or_name)
     if path.exists():
-        rules = {name: each.query for name, each in read_files([path]).rules.items()}
+        rules = read_files([path]).rules
         if not rules:
             raise ConfigError(f"{path} holds no rule; write one under `rules:`")
-        return rules
-    known = {row.name: row.query for row in registry.rules()}
+        return [RuleRow(name=name, version=0, **dict(each)) for name, each in rules.items()]
+    known = {row.name: row for row in registry.rules()}
     if file_or_name not in known:
         names = ", ".join(known) or "none yet"
         raise ConfigError(f"{file_or_name!r} is neither a file nor a rule; there are: {names}")
-    return {file_or_name: known[file_or_name]}
+    return [known[file_or_name]]

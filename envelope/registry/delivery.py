@@ -196,11 +196,11 @@ def _remove_rest(writer: Writer, state: DesiredState) -> list[str]:
         connection.execute(mine.values(is_removed=True))
         writer.note("rule", name, writer.now(), is_removed=[False, True])
         lines.append(f"rule {name}: removed")
+    lines += _prune_deployments(writer, state)
     for text in read_templates(connection).keys() - state.deployments.keys():
         remove_template(writer, text)
         lines.append(f"template {text}: removed")
         lines += _configure_made(writer, text, DeploymentConfig(), _deployments(connection))
-    lines += _prune_deployments(writer, state)
     for name in _batch_jobs(connection).keys() - state.batch_jobs.keys():
         connection.execute(delete(tables.batch_jobs).where(tables.batch_jobs.c.name == name))
         writer.note("batch_job", name, writer.now(), is_removed=[False, True])

@@ -158,3 +158,92 @@ def test_audit_lists_the_newest_changes_oldest_first(world: World, run: Run, pat
     assert [kind for _, kind in listed("--kind", "rule")] == ["rule", "rule"]
     assert listed("--actor", "nobody") == []
     assert "priority" in run("audit", "--kind", "rule")[1]
+
+
+TEMPLATES = """
+deployments:
+  "ltv_{tags.region}": {max_queue: 7}
+rules:
+  region: {query: tags.ok = 'yes', deploy_to: "ltv_{tags.region}"}
+"""
+
+
+@pytest.fixture
+def by_region(world: World, run: Run, path: Path) -> dict[str, str]:
+    """A template that makes one deployment, and what it makes none of."""
+    path.write_text(TEMPLATES)
+    assert run("apply", "-f", str(path))[1].splitlines()[:2] == [
+        "template ltv_{tags.region}: created",
+        "rule region: created",
+    ]
+    saved = {region: world.save(ok="yes", region=region) for region in ("US", "U S")}
+    world.settle()
+    return saved
+
+
+def test_a_template_is_exported_and_differs_in_nothing(
+    by_region: dict[str, str], run: Run, path: Path
+) -> None:
+    exported = yaml.safe_load(run("export-state")[1])
+    assert exported == yaml.safe_load(TEMPLATES)
+    assert run("diff-state", "-f", str(path)) == (0, "no difference\n")
+    assert run("apply", "-f", str(path), "--prune")[1].splitlines()[0] == "nothing changed"
+    path.write_text("{}")
+    assert run("diff-state", "-f", str(path))[1].splitlines() == [
+        "deployment ltv_us: undeployed",
+        "rule region: removed",
+        "template ltv_{tags.region}: removed",
+    ]
+
+
+NO_NAME = "region='U S' makes 'ltv_u s', which cannot be a deployment's name; change the tag"
+
+
+def test_what_a_template_makes_and_what_not(
+    world: World, by_region: dict[str, str], run: Run
+) -> None:
+    printed = run("rules")[1].splitlines()
+    assert printed[:2] == ["region -> ltv_{tags.region}  priority 0", "    tags.ok = 'yes'"]
+    assert printed[2].startswith(f"    no deployment for region='U S': {NO_NAME}")
+    assert printed[3] == "    ltv_us (region='US')"
+    (record,) = map(json.loads, run("rules", "--json")[1].splitlines())
+    assert [(each["tags"], each["deployment"]) for each in record["places"]] == [
+        ({"region": "U S"}, None),
+        ({"region": "US"}, "ltv_us"),
+    ]
+    assert "not made    rule region: no deployment for region='U S'" in run("status")[1]
+    assert "made by ltv_{tags.region}" in run("deployments")[1]
+    explained = run("explain", "ltv_us")[1]
+    assert "  made by ltv_{tags.region} for region='US', with its configuration" in explained
+    assert f"not wanted: rule region: {NO_NAME}" in explained
+    answered = json.loads(run("deployments", "--json")[1])
+    assert answered["made_of"] == {"template": "ltv_{tags.region}", "tags": {"region": "US"}}
+    at = (world.clock.now - timedelta(seconds=1)).isoformat()
+    assert "by rule region version 1" in run("who-answered", "ltv_us", "--at", at)[1]
+
+
+@pytest.mark.parametrize("is_applied", [True, False])
+def test_a_template_is_tried_on_the_past_for_each_value(
+    world: World, by_region: dict[str, str], run: Run, path: Path, is_applied: bool
+) -> None:
+    if not is_applied:
+        path.write_text(TEMPLATES.replace("region:", "other:", 1).replace("ltv_", "new_"))
+    name = "ltv_us" if is_applied else "new_us"
+    since = datetime(2026, 3, 1, 11, tzinfo=UTC).isoformat()
+    printed = run("rule", "test", "region" if is_applied else str(path), "--since", since)[1]
+    lines = printed.splitlines()
+    assert lines[1].startswith("  no deployment for region='U S': region='U S' makes")
+    assert lines[2:4] == [
+        f"  {name} (region='US')",
+        "    2026-03-01 11:00:00  nothing matches, what is live stays  (as it was then)",
+    ]
+    assert lines[4].endswith(f"{by_region['US']}  (envelope by ann)")
+
+
+def test_a_template_that_cannot_be_is_refused(world: World, run: Run, path: Path) -> None:
+    path.write_text("rules: {r: {query: tags.ok = 'yes', deploy_to: 'ltv_{region}'}}")
+    status, printed = run("apply", "-f", str(path))
+    assert status == 1
+    assert "rule 'r' deploys to a template that cannot be: 'ltv_{region}' holds" in printed
+    path.write_text("deployments: {'LTV_{tags.region}': {}}")
+    assert "makes no deployment's name of any value" in run("apply", "-f", str(path))[1]
