@@ -66,7 +66,7 @@ def address_of(change: Change) -> str | None:
             return f"/models/{change.key}/metrics"
         case "deployment":
             return f"/deployments/{quote(change.key)}"
-        case "rule":
+        case "rule" | "template":
             return "/rules"
         case _:
             return None
@@ -88,7 +88,7 @@ def entries_of(change: Change) -> Iterator[Entry]:
             yield Entry(what=key, old=None, new=value, has_old=False)
 
 
-_PAIRS = ("actors", "is_removed", "paused", "pin", "reason", "role", "state")
+_PAIRS = ("actors", "is_made", "is_removed", "paused", "pin", "reason", "role", "state")
 
 
 def _is_pair(key: str, value: Any) -> bool:

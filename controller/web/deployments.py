@@ -15,9 +15,9 @@ from controller.web import rules
 from controller.web.fields import Faults, Typed
 from controller.web.forms import NAME, Form, address_of
 from controller.web.render import pages_of
-from envelope.config import DeploymentConfig
+from envelope.config import DeploymentConfig, check_deployment_key
 from envelope.delivery import controller_silence
-from envelope.deployment_names import check_deployment_name
+from envelope.deployment_names import describe, is_template
 from envelope.errors import ConfigError
 from envelope.registry import Registry
 
@@ -48,6 +48,7 @@ def overview(request: Request) -> Response:
         silence=controller_silence(pages.connection).removeprefix(": "),
         pause=registry.pause(),
         new_deployment=FORM.address,
+        templates=[(row.text, address_of(FORM, name=row.text)) for row in registry.templates()],
     )
 
 
@@ -58,16 +59,20 @@ def show(request: Request) -> Response:
     found = explain(registry, name, datetime.now(UTC))
     releases = registry.releases(name, limit=HISTORY)
     config = found.deployment.config.model_dump(mode="json", exclude_defaults=True)
-    state = {"deployments": {name: config}}
-    if found.rules:
+    made_of = found.deployment.made_of if found.deployment.is_made else None
+    state = {"deployments": {made_of.template if made_of else name: config}}
+    mine = {rule.name for rule in found.rules}
+    if mine:
         state["rules"] = {
             rule.name: {"query": rule.query, "deploy_to": rule.deploy_to, "priority": rule.priority}
-            for rule in found.rules
+            for rule in registry.rules()
+            if rule.name in mine
         }
     return pages.show(
         "deployment.html",
         title=name,
         found=found,
+        made_of=found.deployment.made_of and describe(found.deployment.made_of.tags),
         gates=describe_gates(found.deployment.config.gates),
         releases=[(row, registry.release_events(row.id)) for row in releases],
         exclusions=registry.exclusions(name),
@@ -83,16 +88,16 @@ def show(request: Request) -> Response:
 
 
 def _known(registry: Registry) -> dict[str, tuple[DeploymentConfig, int]]:
+    rows = [row for row in registry.deployments() if not row.is_removed]
     return {
-        row.name: (row.config, row.config_version)
-        for row in registry.deployments()
-        if not row.is_removed
+        **{row.name: (row.config, row.config_version) for row in rows},
+        **{row.text: (row.config, row.version) for row in registry.templates()},
     }
 
 
 def _check(registry: Registry, name: str, typed: Typed) -> Faults:
     try:
-        check_deployment_name(name)
+        check_deployment_key(name)
     except ConfigError as exc:
         return {NAME: str(exc)}
     return {}
@@ -108,5 +113,5 @@ FORM = Form(
     check=_check,
     offered=lambda registry: {},
     preview=lambda pages, name, typed: {},
-    leads_to=lambda name: f"/deployments/{name}",
+    leads_to=lambda name: "/deployments" if is_template(name) else f"/deployments/{name}",
 )

@@ -38,7 +38,7 @@ from envelope.registry.query import EnvelopeFacts, parse, query_from_tags
 from envelope.registry.releases import ReleaseEvent, ReleaseRow, StaleRelease
 from envelope.registry.search import read_cursor
 from envelope.registry.tags import TagChange
-from envelope.registry.templates import Made, TagValues, narrowed
+from envelope.registry.templates import Made, TagValues, TemplateRow, narrowed
 from envelope.registry.tokens import NewToken, Role, Token
 from envelope.registry.versions import StaleState
 
@@ -69,6 +69,7 @@ __all__ = [
     "StaleState",
     "TagChange",
     "TagValues",
+    "TemplateRow",
     "Token",
     "narrowed",
     "open_registry",

@@ -14,7 +14,13 @@ from envelope.registry.exclusions import Exclusion, Pause
 from envelope.registry.metrics import check_time
 from envelope.registry.query import parse
 from envelope.registry.releases import NewRelease, ReleaseEvent, ReleaseRow
-from envelope.registry.templates import Made, TagValues, read_tag_values
+from envelope.registry.templates import (
+    Made,
+    TagValues,
+    TemplateRow,
+    read_tag_values,
+    read_templates,
+)
 
 
 class DeliveryRegistry:
@@ -165,6 +171,11 @@ class DeliveryRegistry:
         with changes.writing(self.database, actor) as writer:
             writer.lock_delivery()
             return delivery.make_deployment(writer, deployment, made_of, instead_of=instead_of)
+
+    def templates(self) -> list[TemplateRow]:
+        """Every template whose deployments have a config in common, by its text."""
+        with self.database.reading() as connection:
+            return list(read_templates(connection).values())
 
     def tag_values(self, query: str, keys: Sequence[str], *, limit: int) -> list[TagValues]:
         """Each combination of values of these tags that matches have, at most `limit`.

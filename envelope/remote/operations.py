@@ -132,6 +132,7 @@ OPERATIONS: Mapping[str, Operation] = {
             ("deployment_config", "GET", "/deployments/{name}/configs/{version}"),
             ("live_at", "GET", f"{DEPLOYMENT}/live"),
             ("rules", "GET", "/rules"),
+            ("templates", "GET", "/templates"),
             ("tag_values", "GET", "/tags/values"),
             ("batch_jobs", "GET", "/batch-jobs"),
             ("exclusions", "GET", "/exclusions"),

@@ -18,7 +18,7 @@ from controller.server import serving
 from controller.web.fields import typed_of
 from envelope.config import DeploymentConfig, DesiredState, RuleConfig, read_desired_state
 from envelope.connection import disconnect
-from envelope.registry import Registry
+from envelope.registry import Made, Registry
 from ray_runtime.ports import free_ports
 from tests.pages import DEPLOYMENT, STATE, Filled, fill
 
@@ -374,3 +374,39 @@ def test_a_form_for_what_there_is_not_says_what_there_is(client: httpx.Client) -
     ]:
         answer = client.get(path)
         assert (answer.status_code, says in answer.text) == (400, True)
+
+
+# --- templates
+
+TEMPLATE = "ltv_{tags.region}"
+
+
+def test_a_template_is_configured_and_its_rule_made(
+    client: httpx.Client, registry: Registry
+) -> None:
+    sent = {"_name": TEMPLATE, "_version": "0", "max_queue": "7"}
+    answer = client.post("/forms/deployment", data=sent)
+    assert (answer.status_code, answer.headers.get("location")) == (303, "/deployments")
+    page = client.get("/forms/deployment", params={"name": TEMPLATE}).text
+    assert (version_in(page), value_of(page, "max_queue")) == ("1", "7")
+    edited = {**sent, "_version": "1", "max_queue": "8"}
+    assert client.post("/forms/deployment", data=edited).status_code == 303
+    assert client.post("/forms/deployment", data=edited).status_code == 409
+    assert f">{TEMPLATE}</a> configures" in client.get("/deployments").text
+
+    rule = {"_version": "0", "query": "tags.canonical_name = 'client_ltv'", "deploy_to": TEMPLATE}
+    preview = client.post("/forms/rule", data={**rule, "_name": "by", "_do": "preview"}).text
+    assert "ltv_uk (region=&#39;UK&#39;)" in preview and "ltv_us (region=&#39;US&#39;)" in preview
+    wrong = client.post("/forms/rule", data={**rule, "_name": "by", "deploy_to": "ltv_{region}"})
+    assert "names no tag" in fault_at(wrong.text, "deploy_to")
+    assert client.post("/forms/rule", data={**rule, "_name": "by"}).status_code == 303
+    assert 'href="/deployments/ltv_us">ltv_us (region=' in client.get("/rules").text
+
+    made_of = Made(template=TEMPLATE, tags={"region": "US"})
+    assert registry.make_deployment("ltv_us", made_of, actor="controller")
+    page = client.get("/deployments/ltv_us").text
+    assert f"{TEMPLATE} for region=&#39;US&#39;" in page
+    assert "with its configuration" in page
+    assert "deploy_to: ltv_{tags.region}" in page and "max_queue: 8" in page
+    assert "rule by wants it on ltv_uk" in page
+    assert client.get("/audit").status_code == 200
