@@ -17,6 +17,7 @@ DEPLOYMENT_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 NAME_RULE = (
     "use 1 to 63 of a-z, 0-9, _ and -, beginning with a letter or digit, without '--' (reserved)"
 )
+MOST_TAGS = 8  # of one template; each is a join, of which SQLite takes 64
 _HOLE = re.compile(r'\{((?:"(?:[^"]|"")*"|[^{}"])*)\}')
 _TAG = re.compile(r'tags\.(?:([\w-]+)|"((?:[^"]|"")+)")')  # as a query names it
 _LOWER = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ", "abcdefghijklmnopqrstuvwxyz")
@@ -70,7 +71,8 @@ def is_template(text: str) -> bool:
 def read_template(text: str) -> Template:
     """Read a template such as "ltv_{tags.region}".
 
-    Raises ConfigError for one that cannot be read, has no tag, or makes no name of any value.
+    Raises ConfigError for one that cannot be read, has no tag or over MOST_TAGS, or makes no name
+    of any value.
     """
     texts, tags, end = [], [], 0
     for hole in _HOLE.finditer(text):
@@ -84,10 +86,14 @@ def read_template(text: str) -> Template:
         tags.append(found[1] or found[2].replace('""', '"'))
         end = hole.end()
     template = Template(text=text, texts=(*texts, text[end:]), tags=tuple(tags))
-    if not tags or any(is_template(part) for part in template.texts):
+    if not tags and not is_template(text):
+        raise ConfigError(f"{text!r} is no template: it has no tag, written {{tags.KEY}}")
+    if any(is_template(part) for part in template.texts):
         raise ConfigError(
             f"{text!r} has a brace that belongs to no tag; write each tag as {{tags.KEY}}"
         )
+    if len(template.keys) > MOST_TAGS:
+        raise ConfigError(f"{text!r} has {len(template.keys)} tags; use at most {MOST_TAGS}")
     if not _can_be(_fill(template, dict.fromkeys(tags, "0"))):
         raise ConfigError(f"{text!r} makes no deployment's name of any value: {NAME_RULE}")
     return template

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from envelope.config import DeploymentConfig, DesiredState
+from envelope.deployment_names import MOST_TAGS
 from envelope.errors import ConfigError
 from envelope.registry import changes, delivery, envelopes, exclusions, releases, versions
 from envelope.registry.delivery import BatchJobRow, DeploymentRow, RuleRow
@@ -15,12 +16,15 @@ from envelope.registry.metrics import check_time
 from envelope.registry.query import parse
 from envelope.registry.releases import NewRelease, ReleaseEvent, ReleaseRow
 from envelope.registry.templates import (
+    MOST_VALUES,
     Made,
     TagValues,
     TemplateRow,
+    check_made,
     read_tag_values,
     read_templates,
 )
+from envelope.registry.text import check_key
 
 
 class DeliveryRegistry:
@@ -166,8 +170,9 @@ class DeliveryRegistry:
 
         instead_of: to whom the name belonged as the caller saw it. Returns whether it could be: a
         deployment that was undeployed, or belongs to somebody else, stays as it is.
-        Raises ConfigError for a name that cannot be.
+        Raises ConfigError for a template that cannot be, or makes another name of these tags.
         """
+        check_made(deployment, made_of)
         with changes.writing(self.database, actor) as writer:
             writer.lock_delivery()
             return delivery.make_deployment(writer, deployment, made_of, instead_of=instead_of)
@@ -178,11 +183,17 @@ class DeliveryRegistry:
             return list(read_templates(connection).values())
 
     def tag_values(self, query: str, keys: Sequence[str], *, limit: int) -> list[TagValues]:
-        """Each combination of values of these tags that matches have, at most `limit`.
+        """Each combination of values of these tags that matches have, in the order of the values.
 
-        Raises QueryError.
+        keys: 1 to MOST_TAGS. limit: 1 to MOST_VALUES. Raises QueryError, ConfigError.
         """
         asked = parse(query)
+        for key in keys:
+            check_key(key, "the key of a tag")
+        if not 1 <= len(keys) <= MOST_TAGS:
+            raise ConfigError(f"there are {len(keys)} keys; ask for 1 to {MOST_TAGS} at once")
+        if not 1 <= limit <= MOST_VALUES:
+            raise ConfigError(f"limit is {limit}; use a number from 1 to {MOST_VALUES}")
         with self.database.reading() as connection:
             return read_tag_values(connection, asked, keys, limit)
 

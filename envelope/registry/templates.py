@@ -9,6 +9,8 @@ from typing import Any
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from envelope.config import DeploymentConfig
+from envelope.deployment_names import NoName, name_of, read_template, values_of
+from envelope.errors import ConfigError
 from envelope.registry import tables
 from envelope.registry.changes import Writer
 from envelope.registry.query import Query, query_from_tags
@@ -26,6 +28,16 @@ class Made:
 
     template: str
     tags: Mapping[str, str]
+
+
+def check_made(name: str, made_of: Made) -> None:
+    """Raise ConfigError unless the template makes this name of these tags, and of no others."""
+    template = read_template(made_of.template)
+    values = values_of(template, made_of.tags)
+    found = values if isinstance(values, NoName) else name_of(template, values)
+    if found != name or values != dict(made_of.tags):
+        words = found.why if isinstance(found, NoName) else f"makes {found!r} of these tags"
+        raise ConfigError(f"{template.text} does not make {name!r}: {words}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

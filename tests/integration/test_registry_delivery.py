@@ -19,7 +19,7 @@ from envelope.config import (
     RuleConfig,
 )
 from envelope.errors import ConfigError, EnvelopeError, ModelNotFound
-from envelope.registry import Registry, StaleRelease, StaleState
+from envelope.registry import Made, Registry, StaleRelease, StaleState
 from envelope.registry.releases import TRANSITIONS
 from tests.manifests import a_manifest
 
@@ -331,3 +331,87 @@ def test_a_beat_is_seen_and_is_no_change(registry: Registry) -> None:
     second = registry.last_beat()
     assert first is not None and second is not None and first < second
     assert registry.last_change() == 0
+
+
+# --- templates
+
+BY_REGION = "ltv_{tags.region}"
+OF_US = Made(template=BY_REGION, tags={"region": "US"})
+
+
+def test_the_tags_that_matches_have(registry: Registry) -> None:
+    saved = [
+        registry.register(a_manifest(tags=tags), "c" * 64, actor="ann").id
+        for tags in (
+            {"ok": "yes", "region": "US", "tier": "a"},
+            {"ok": "yes", "region": "US", "tier": "a"},
+            {"ok": "yes", "region": "US", "tier": "b"},
+            {"ok": "yes", "region": "eu"},
+            {"region": "cn", "tier": "a"},
+        )
+    ]
+    one = registry.tag_values("tags.ok = 'yes'", ["region"], limit=10)
+    assert [(each.tags, each.envelope_id) for each in one] == [
+        ({"region": "US"}, saved[2]),
+        ({"region": "eu"}, saved[3]),
+    ]
+    two = registry.tag_values("tags.ok = 'yes'", ["tier", "region"], limit=10)
+    assert [each.tags for each in two] == [
+        {"tier": "a", "region": "US"},
+        {"tier": "b", "region": "US"},
+    ]
+    every = registry.tag_values("", ["region"], limit=2)
+    assert [each.tags["region"] for each in every] == ["US", "cn"]
+    for keys, limit in (([], 10), (["a"] * 9, 10), (["a"], 0), ([""], 10)):
+        with pytest.raises(ConfigError):
+            registry.tag_values("", keys, limit=limit)
+
+
+def test_a_deployment_is_made_once_with_its_templates_config(registry: Registry) -> None:
+    state = DesiredState(
+        deployments={BY_REGION: DeploymentConfig(max_queue=7)},
+        rules={"us": US.model_copy(update={"deploy_to": BY_REGION})},
+    )
+    assert registry.apply_state(state, actor="ann") == [
+        f"template {BY_REGION}: created",
+        "rule us: created",
+    ]
+    assert registry.apply_state(state, actor="ann") == []
+    assert [(each.text, each.version) for each in registry.templates()] == [(BY_REGION, 1)]
+    assert registry.make_deployment("ltv_us", OF_US, actor="controller")
+    (row,) = registry.deployments()
+    assert (row.made_of, row.is_made, row.config.max_queue) == (OF_US, True, 7)
+    assert not registry.make_deployment("ltv_us", OF_US, actor="controller")
+    assert registry.state() == state
+    registry.apply_state(
+        DesiredState(deployments={BY_REGION: DeploymentConfig(max_queue=8)}), actor="ann"
+    )
+    assert registry.deployments()[0].config.max_queue == 8
+    with pytest.raises(StaleState, match="is version 2 by now, written by ann"):
+        registry.apply_state(state, actor="bob", expected={f"deployments.{BY_REGION}": 1})
+
+
+@pytest.mark.parametrize(
+    "name, made_of, message",
+    [
+        pytest.param("ltv_eu", OF_US, "makes 'ltv_us' of these tags", id="another-name"),
+        pytest.param("ltv_", Made(template=BY_REGION, tags={}), "has no tag", id="no-tag"),
+        pytest.param("ltv_us", Made(template="ltv_us", tags={}), "has no tag", id="no-template"),
+    ],
+)
+def test_what_a_template_does_not_make_is_refused(
+    registry: Registry, name: str, made_of: Made, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        registry.make_deployment(name, made_of, actor="controller")
+    assert registry.deployments() == []
+
+
+def test_two_controllers_make_a_deployment_once(registry: Registry) -> None:
+    def make(n: int) -> bool:
+        tags = {"region": ("US", "us")[n % 2]}
+        made_of = Made(template=BY_REGION, tags=tags)
+        return registry.make_deployment("ltv_us", made_of, actor=f"controller {n}")
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(make, range(8))) == 1

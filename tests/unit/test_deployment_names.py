@@ -68,6 +68,7 @@ def test_a_tag_that_is_missing_is_named() -> None:
         pytest.param("ltv_{region}", "holds '{region}', which names no tag", id="no-tag"),
         pytest.param("ltv_{ tags.region }", "which names no tag", id="spaces"),
         pytest.param("ltv_{metrics.auc}", "which names no tag", id="a-metric"),
+        pytest.param("ltv", "'ltv' is no template: it has no tag", id="a-name"),
         pytest.param("ltv_{}", "which names no tag", id="empty"),
         pytest.param("ltv_{tags.a", "has a brace that belongs to no tag", id="open"),
         pytest.param("ltv_tags.a}", "has a brace that belongs to no tag", id="closed"),
@@ -75,11 +76,12 @@ def test_a_tag_that_is_missing_is_named() -> None:
         pytest.param("LTV_{tags.a}", "makes no deployment's name of any value", id="upper-case"),
         pytest.param("ltv--{tags.a}", "makes no deployment's name of any value", id="reserved"),
         pytest.param("_{tags.a}", "makes no deployment's name of any value", id="first"),
+        pytest.param("".join(f"{{tags.t{n}}}" for n in range(9)), "has 9 tags", id="too-many"),
         pytest.param("x" * 63 + "{tags.a}", "makes no deployment's name", id="too-long"),
     ],
 )
 def test_templates_that_cannot_be(text: str, message: str) -> None:
-    assert is_template(text)
+    assert is_template(text) == (text != "ltv")
     with pytest.raises(ConfigError) as refused:
         read_template(text)
     assert message in str(refused.value)
