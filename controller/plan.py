@@ -252,7 +252,7 @@ def _start(
     if app is not None and is_target and app.status == "failed":
         reason = app.message or "Serve gives no reason; see the replica's log"
         return [_move(name, current, "failed", reason, current.version)]
-    if _is_late(current, now):
+    if is_target and _is_late(current, now):  # what another took the place of begins anew
         reason = _timeout_reason(current, seen, now)
         return [_move(name, current, "failed", reason, current.version)]
     if is_target or (app is not None and app.status == "deleting"):

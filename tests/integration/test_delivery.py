@@ -201,6 +201,16 @@ def test_superseded_while_starting(serving: World) -> None:
     assert superseded.live_at is None
 
 
+def test_a_first_start_that_another_interrupted_begins_anew(world: World) -> None:
+    world.apply(deployments={"ltv": {"start_timeout_s": 10}}, rules={"us": RULE})
+    slow = world.save(Behaviour(start_s=6), ok="yes")
+    while world.clock.now < START + timedelta(seconds=5):
+        world.turn()
+    hangs = world.save(HANGS, ok="yes")
+    world.settle()
+    assert world.states() == [(slow, "live"), (hangs, "failed")]
+
+
 def _never_silent(world: World) -> None:
     assert world.serve.answers("ltv") is not None
 
