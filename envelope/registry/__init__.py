@@ -23,8 +23,9 @@ from envelope.registry import (
     tokens,
 )
 from envelope.registry.changes import Change
-from envelope.registry.delivery import BatchJobRow, DeploymentRow, RuleRow
+from envelope.registry.delivery import BatchJobRow, RuleRow
 from envelope.registry.delivery_registry import DeliveryRegistry
+from envelope.registry.deployments import DeploymentRow
 from envelope.registry.engine import BUSY_TIMEOUT_S, Clock, Database, open_database
 from envelope.registry.envelopes import EnvelopePage, EnvelopeRow
 from envelope.registry.exclusions import Exclusion, Pause

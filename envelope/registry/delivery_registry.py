@@ -8,8 +8,17 @@ from datetime import datetime
 from envelope.config import DeploymentConfig, DesiredState
 from envelope.deployment_names import MOST_TAGS
 from envelope.errors import ConfigError
-from envelope.registry import changes, delivery, envelopes, exclusions, releases, versions
-from envelope.registry.delivery import BatchJobRow, DeploymentRow, RuleRow
+from envelope.registry import (
+    changes,
+    delivery,
+    deployments,
+    envelopes,
+    exclusions,
+    releases,
+    versions,
+)
+from envelope.registry.delivery import BatchJobRow, RuleRow
+from envelope.registry.deployments import DeploymentRow
 from envelope.registry.engine import Database
 from envelope.registry.exclusions import Exclusion, Pause
 from envelope.registry.metrics import check_time
@@ -67,11 +76,11 @@ class DeliveryRegistry:
 
     def deployments(self) -> list[DeploymentRow]:
         """Every deployment, by name; removed ones are flagged."""
-        return delivery.read_deployments(self.database)
+        return deployments.read_deployments(self.database)
 
     def deployment_config(self, name: str, version: int) -> DeploymentConfig:
         """A deployment's config as it was in one version. Raises ConfigError when unknown."""
-        return delivery.read_config(self.database, name, version)
+        return deployments.read_config(self.database, name, version)
 
     def rules(self) -> list[RuleRow]:
         """Every rule, by name."""
@@ -97,9 +106,9 @@ class DeliveryRegistry:
             envelopes.lock(writer, envelope_id)
             if until is not None and until <= writer.now():
                 raise ConfigError(f"until, {until.isoformat()}, is over; use a time to come")
-            row = delivery.put_deployment(writer, deployment)
+            row = deployments.put_deployment(writer, deployment)
             exclusions.refuse_excluded(writer, deployment, envelope_id)
-            delivery.pin(writer, deployment, envelope_id, until)
+            deployments.pin(writer, deployment, envelope_id, until)
             new = NewRelease(
                 deployment=deployment,
                 envelope_id=envelope_id,
@@ -115,7 +124,7 @@ class DeliveryRegistry:
         """Let rules decide again. Raises ConfigError for an unknown deployment."""
         with changes.writing(self.database, actor) as writer:
             writer.lock_delivery()
-            delivery.unpin(writer, deployment)
+            deployments.unpin(writer, deployment)
 
     def request_rollback(
         self, deployment: str, envelope_id: str, *, back_to: str, reason: str, actor: str
@@ -126,15 +135,15 @@ class DeliveryRegistry:
         """
         with changes.writing(self.database, actor) as writer:
             writer.lock_delivery()
-            delivery.existing_deployment(writer, deployment)
-            delivery.unpin(writer, deployment)
+            deployments.existing_deployment(writer, deployment)
+            deployments.unpin(writer, deployment)
             exclusions.exclude(writer, deployment, envelope_id, back_to=back_to, reason=reason)
 
     def allow(self, deployment: str, envelope_id: str, *, actor: str) -> bool:
         """Let an envelope that was rolled back be released again; whether it was excluded."""
         with changes.writing(self.database, actor) as writer:
             writer.lock_delivery()
-            delivery.existing_deployment(writer, deployment)
+            deployments.existing_deployment(writer, deployment)
             return exclusions.allow(writer, deployment, envelope_id)
 
     def exclusions(self, deployment: str | None = None) -> list[Exclusion]:
@@ -161,7 +170,7 @@ class DeliveryRegistry:
         """Want the deployment gone; its rules do nothing until it is deployed or applied again."""
         with changes.writing(self.database, actor) as writer:
             writer.lock_delivery()
-            delivery.remove(writer, deployment)
+            deployments.remove(writer, deployment)
 
     def make_deployment(
         self, deployment: str, made_of: Made, *, actor: str, instead_of: Made | None = None
@@ -175,7 +184,7 @@ class DeliveryRegistry:
         check_made(deployment, made_of)
         with changes.writing(self.database, actor) as writer:
             writer.lock_delivery()
-            return delivery.make_deployment(writer, deployment, made_of, instead_of=instead_of)
+            return deployments.make_deployment(writer, deployment, made_of, instead_of=instead_of)
 
     def templates(self) -> list[TemplateRow]:
         """Every template whose deployments have a config in common, by its text."""
@@ -221,7 +230,7 @@ class DeliveryRegistry:
         )
         with changes.writing(self.database, actor) as writer:
             envelopes.lock(writer, envelope_id)
-            delivery.existing_deployment(writer, deployment)
+            deployments.existing_deployment(writer, deployment)
             release_id = releases.create(writer, new)
         return self.release(release_id)
 

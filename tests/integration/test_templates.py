@@ -104,6 +104,13 @@ def test_their_config_is_the_templates_unless_an_entry_names_them(regions: World
     assert regions.live("ltv_us") == us, "the name still belongs to the template"
 
 
+def test_one_file_changes_a_template_and_gives_one_of_its_own_an_entry(regions: World) -> None:
+    for first, second in ((TEMPLATE, "ltv_us"), ("ltv_eu", TEMPLATE)):
+        regions.apply(deployments={first: {"max_queue": 5}, second: {"max_queue": 6}})
+    assert (queue(regions, "ltv_us"), queue(regions, "ltv_eu")) == (6, 5)
+    assert [row.is_made for row in regions.registry.deployments()] == [False, False]
+
+
 def test_a_value_that_makes_no_name_is_told_and_nothing_is_made(regions: World) -> None:
     odd, without = regions.save(ok="yes", region="U S"), regions.save(ok="yes")
     regions.settle()

@@ -34,7 +34,8 @@ from tests.delivery_world import new_registry
 from tests.fakes import Behaviour, Kind
 from tests.simulation.two_controllers import Ending, TwoControllers
 
-DEPLOYMENTS = ("ltv", "churn")
+TEMPLATE, MADE = "geo_{tags.zone}", "geo_a"  # of zone a; of zone "a b" nothing can be made
+DEPLOYMENTS = ("ltv", "churn", MADE)
 TIMEOUT_S = 10.0
 # `make simulate` takes 10,000, in parts for as many processes as there are cores.
 EXAMPLES = int(os.environ.get("HISTORIES", "20"))
@@ -46,6 +47,7 @@ RULES = {
     "hotfix": ("ltv", "hotfix", 5),
     "a": ("churn", "us", 1),
     "b": ("churn", "hotfix", 1),
+    "geo": (TEMPLATE, "us", 0),
 }
 BEHAVIOURS = st.builds(
     Behaviour,
@@ -54,8 +56,9 @@ BEHAVIOURS = st.builds(
     drain_s=st.sampled_from((0.0, 3.0)),
 )
 TAGS = st.sampled_from((("us", "hotfix"), ("us",), ("hotfix",), ()))
+ZONES = st.sampled_from(("a", "a", "a b", None))
 AUCS = st.sampled_from((0.9, 0.9, 0.9, 0.2, None))  # None: cannot be judged yet
-GATED = {"ltv": {"metrics": ["auc >= 0.5"]}, "churn": {}}
+GATED = {"ltv": {"metrics": ["auc >= 0.5"]}, "churn": {}, MADE: {}}
 TURNS = st.integers(0, 9)  # one start takes about 20
 
 
@@ -70,6 +73,7 @@ class Histories(RuleBasedStateMachine):
         path = new_registry(self.template, Path(self._folder.name) / "registry.db")
         self.world = TwoControllers.open(path)
         self.tags: dict[str, set[str]] = {}
+        self.zones: dict[str, str | None] = {}
         self.aucs: dict[str, float | None] = {}
         self.paused: set[str] = set()
         self.removed: set[str] = set()
@@ -91,24 +95,30 @@ class Histories(RuleBasedStateMachine):
 
     @initialize(behaviours=st.lists(BEHAVIOURS, min_size=2, max_size=2), target=envelopes)
     def begin(self, behaviours: list[Behaviour]) -> object:
-        for name in DEPLOYMENTS:
+        for name in ("ltv", "churn", TEMPLATE):
             self._apply(name)
         for name in RULES:
             self._put_rule(name)
-        return multiple(*(self._save(each, ("us", "hotfix"), 0.9) for each in behaviours))
+        return multiple(*(self._save(each, ("us", "hotfix"), 0.9, "a") for each in behaviours))
 
-    @rule(target=envelopes, behaviour=BEHAVIOURS, tags=TAGS, auc=AUCS, turns=TURNS)
+    @rule(target=envelopes, behaviour=BEHAVIOURS, tags=TAGS, auc=AUCS, zone=ZONES, turns=TURNS)
     def save(
-        self, behaviour: Behaviour, tags: tuple[str, ...], auc: float | None, turns: int
+        self,
+        behaviour: Behaviour,
+        tags: tuple[str, ...],
+        auc: float | None,
+        zone: str | None,
+        turns: int,
     ) -> object:
-        envelope_id = self._save(behaviour, tags, auc)
+        envelope_id = self._save(behaviour, tags, auc, zone)
         self.take_turns(turns)
         return envelope_id
 
-    @rule(envelope_id=envelopes, tags=TAGS, turns=TURNS)
-    def tag(self, envelope_id: str, tags: tuple[str, ...], turns: int) -> None:
+    @rule(envelope_id=envelopes, tags=TAGS, zone=ZONES, turns=TURNS)
+    def tag(self, envelope_id: str, tags: tuple[str, ...], zone: str | None, turns: int) -> None:
         wanted = {tag: "yes" if tag in tags else None for tag in ("us", "hotfix")}
-        self.world.tag(envelope_id, **wanted)
+        self.world.tag(envelope_id, **wanted, zone=zone)
+        self.zones[envelope_id] = zone
         self.tags[envelope_id] = set(tags)
         self.take_turns(turns)
 
@@ -126,6 +136,8 @@ class Histories(RuleBasedStateMachine):
 
     @rule(deployment=st.sampled_from(DEPLOYMENTS), envelope_id=envelopes, turns=TURNS)
     def deploy(self, deployment: str, envelope_id: str, turns: int) -> None:
+        if not self._is_there(deployment):  # made by hand it would have no config of ours
+            return
         if envelope_id in self.undone[deployment]:
             with pytest.raises(ConfigError, match="envelope allow"):
                 self.world.registry.request_deploy(deployment, envelope_id, actor="bob")
@@ -141,6 +153,8 @@ class Histories(RuleBasedStateMachine):
         turns=TURNS,
     )
     def change_deployment(self, deployment: str, what: str, turns: int) -> None:
+        if not self._is_there(deployment):
+            return
         match what:
             case "unpin":
                 self.world.registry.unpin(deployment, actor="bob")
@@ -175,6 +189,8 @@ class Histories(RuleBasedStateMachine):
 
     @rule(deployment=st.sampled_from(DEPLOYMENTS), envelope_id=envelopes, turns=TURNS)
     def allow(self, deployment: str, envelope_id: str, turns: int) -> None:
+        if not self._is_there(deployment):
+            return
         self.world.registry.allow(deployment, envelope_id, actor="bob")
         undone = self.undone[deployment]
         self.undone[deployment] = [each for each in undone if each != envelope_id]
@@ -276,6 +292,9 @@ class Histories(RuleBasedStateMachine):
             assert live is None
             assert deployment not in self.world.serve.names()
             return
+        if not self._is_there(deployment):
+            assert not self._best_first(deployment), "what matches is made"
+            return
         open_ones = [row for row in self.world.releases(deployment) if row.ended_at is None]
         unheld = [row for row in open_ones if row.state != "held"]
         assert len(unheld) == (live is not None), "nothing is left half-way"
@@ -308,10 +327,13 @@ class Histories(RuleBasedStateMachine):
     def _best_first(self, deployment: str) -> list[str]:
         ranked: dict[str, tuple[int, int]] = {}
         for name, (target, tag, priority) in RULES.items():
-            if target != deployment or name in self.paused:
+            is_made = (target, deployment) == (TEMPLATE, MADE)
+            if not (target == deployment or is_made) or name in self.paused:
                 continue
             for age, envelope_id in enumerate(self.tags):
-                if tag in self.tags[envelope_id]:
+                if tag in self.tags[envelope_id] and (
+                    not is_made or self.zones[envelope_id] == "a"
+                ):
                     rank = (priority, age)
                     ranked[envelope_id] = max(ranked.get(envelope_id, rank), rank)
         return sorted(ranked, key=lambda envelope_id: ranked[envelope_id], reverse=True)
@@ -333,16 +355,26 @@ class Histories(RuleBasedStateMachine):
     def _kind(self, envelope_id: str) -> Kind:
         return self.world.serve.behaviours[envelope_id].kind
 
-    def _save(self, behaviour: Behaviour, tags: tuple[str, ...], auc: float | None) -> str:
+    def _is_there(self, deployment: str) -> bool:
+        return any(row.name == deployment for row in self.world.registry.deployments())
+
+    def _save(
+        self, behaviour: Behaviour, tags: tuple[str, ...], auc: float | None, zone: str | None
+    ) -> str:
         metrics = {} if auc is None else {"auc": auc}
-        envelope_id = self.world.save(behaviour, metrics=metrics, **dict.fromkeys(tags, "yes"))
+        with_zone = {} if zone is None else {"zone": zone}
+        envelope_id = self.world.save(
+            behaviour, metrics=metrics, **dict.fromkeys(tags, "yes"), **with_zone
+        )
+        self.zones[envelope_id] = zone
         self.aucs[envelope_id] = auc
         self.tags[envelope_id] = set(tags)
         return envelope_id
 
     def _apply(self, deployment: str) -> None:
-        config = {"start_timeout_s": TIMEOUT_S, "max_queue": self.config[deployment]}
-        self.world.apply(deployments={deployment: {**config, "gates": GATED[deployment]}})
+        config = {"start_timeout_s": TIMEOUT_S, "max_queue": self.config.get(deployment, 1)}
+        gates = GATED.get(deployment, {})
+        self.world.apply(deployments={deployment: {**config, "gates": gates}})
         self.removed.discard(deployment)
 
     def _put_rule(self, name: str) -> None:
