@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from envelope.delivery import deploy
     from envelope.errors import EnvelopeError
     from envelope.handle import Envelope
-    from envelope.metrics import Curve, Vector
+    from envelope.metrics import Curve, Vector, metric_type
     from envelope.save import save_model
     from envelope.tables import read_table
 
@@ -33,6 +33,7 @@ __all__ = [
     "find",
     "get",
     "latest",
+    "metric_type",
     "metrics_frame",
     "read_table",
     "save_model",
@@ -47,6 +48,7 @@ _HOMES = {
     "find": "envelope.catalog",
     "get": "envelope.catalog",
     "latest": "envelope.catalog",
+    "metric_type": "envelope.metrics",
     "metrics_frame": "envelope.catalog",
     "read_table": "envelope.tables",
     "save_model": "envelope.save",

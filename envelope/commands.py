@@ -136,7 +136,7 @@ def _everything(envelope: Envelope) -> dict[str, Any]:
 
     return {
         **_summary(envelope),
-        "metrics": _latest_metrics(envelope),
+        "metrics": envelope.metrics_json(),
         "proofs": msgspec.to_builtins(envelope.proofs()),
         "functions": {
             name: msgspec.to_builtins(function) for name, function in envelope.functions.items()
@@ -152,7 +152,7 @@ def _page(envelope: Envelope) -> Iterator[tuple[str, object]]:
     yield "description", envelope.description
     yield "created", f"{envelope.created_at:%Y-%m-%d %H:%M:%S} UTC by {envelope.created_by}"
     yield "tags", _joined(envelope.tags, "\n")
-    yield "metrics", "\n".join(_metric_lines(envelope.metrics()))
+    yield "metrics", "\n".join(_metric_lines(envelope.metrics_json()))
     yield "proofs", "\n".join(_proof_lines(envelope.proofs()))
     for name, function in envelope.functions.items():
         default = " (default)" if name == manifest.default_function else ""
@@ -198,9 +198,9 @@ def _dataset_lines(datasets: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _metric_lines(metrics: Mapping[str, Any]) -> Iterator[str]:
-    for name, value in sorted(metrics.items()):
-        shown = f"{value:g}" if isinstance(value, int | float) else type(value).__name__
-        yield f"{name} = {shown}"
+    from envelope.metrics import words_of
+
+    return (f"{name} = {words_of(value)}" for name, value in sorted(metrics.items()))
 
 
 def _code(context: Mapping[str, Any]) -> str:
@@ -212,9 +212,3 @@ def _code(context: Mapping[str, Any]) -> str:
 
 def _joined(tags: Mapping[str, str], separator: str = " ") -> str:
     return separator.join(f"{key}={value}" for key, value in tags.items())
-
-
-def _latest_metrics(envelope: Envelope) -> dict[str, Any]:
-    from envelope.metrics import encode_metric
-
-    return {name: encode_metric(name, value) for name, value in envelope.metrics().items()}

@@ -12,7 +12,7 @@ from envelope.connection import Connection
 from envelope.errors import ConfigError
 from envelope.load import LoadedEnvelope, load_envelope
 from envelope.manifest import Function, Manifest
-from envelope.metrics import decode_metric, encode_metric
+from envelope.metrics import decode_metric, encode_metric, latest_values
 from envelope.registry import EnvelopeRow, Proof
 from envelope.registry.tags import check_tags
 from envelope.schema import MISSING
@@ -91,9 +91,15 @@ class Envelope:
         return self.functions[self._row.default_function].schema
 
     def metrics(self) -> dict[str, Any]:
-        """Read the latest value of every metric."""
-        points = self._connection.registry.metrics(self.id)
-        return {point.name: decode_metric(point.value) for point in points}  # the last one wins
+        """Read the latest value of every metric.
+
+        One of a type that this process did not register is a dict: its JSON form.
+        """
+        return {name: decode_metric(raw) for name, raw in self.metrics_json().items()}
+
+    def metrics_json(self) -> dict[str, Any]:
+        """Read the latest value of every metric as it is kept: a number, or JSON with a `type`."""
+        return latest_values(self._connection.registry.metrics(self.id))
 
     def diff(self, other: Envelope) -> Diff:
         """Compare it with another envelope: what differs from this one to the other.
@@ -137,7 +143,8 @@ class Envelope:
         at: datetime | None = None,
         **more: Any,
     ) -> None:
-        """Log values of metrics: numbers, `me.Vector`, `me.Curve`. Earlier values are kept.
+        """Log values of metrics: numbers, `me.Vector`, `me.Curve`, objects of classes that
+        `me.metric_type` registered. Earlier values are kept.
 
         metrics: for names that are no Python names. at: what time the values are about; aware,
         default now. Raises EnvelopeError for what is no metric.

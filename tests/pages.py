@@ -16,6 +16,20 @@ STATE = {
     "deployments": {DEPLOYMENT: {"gates": {"metrics": ["auc >= 0.5"]}}},
     "rules": {"us": {"query": "tags.region = 'US'", "deploy_to": DEPLOYMENT}},
 }
+GAIN = {  # of a type that whoever reads it does not have
+    "type": "gain",
+    "deciles": [0.5, 0.9],
+    "note": HOSTILE,
+    "plot": {
+        "mark": "bar",
+        "data": {"values": [{"decile": "first", "gain": 0.5}, {"decile": "second", "gain": 0.9}]},
+        "encoding": {
+            "x": {"field": "decile", "type": "nominal"},
+            "y": {"field": "gain", "type": "quantitative"},
+        },
+        "usermeta": {"embedOptions": {"actions": True}},
+    },
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +64,7 @@ def fill() -> Filled:
         )
         curve = me.Curve(x=[0.0, 0.2, 1.0], y=[0.0, 0.6 + number / 10, 1.0])
         saved.log_metrics(auc=0.7 + number / 50, roc=curve, losses=[1.0, 0.5, 0.25])
+        saved.log_metrics(gain=GAIN)
         ids.append(saved.id)
     connection = connect()
     registry = connection.registry

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from envelope.metrics import Curve, Vector
-
-Spec = dict[str, Any]
+from envelope.metrics.plots import Spec, chart, line
 
 MAX_PLOTS = 60  # of one function's columns
 MAX_LEVELS = 12
 LEVEL_HEIGHT = 16  # pixels
+QUANTILE_HEIGHT = 110
 
 
 class SeriesPoint(NamedTuple):
@@ -47,8 +46,7 @@ def time_series(name: str, points: Iterable[SeriesPoint]) -> Spec:
         for point in points
         if math.isfinite(point.value)
     ]
-    return _chart(
-        f"{name} over time",
+    return chart(
         values,
         mark={"type": "line", "point": True, "tooltip": True},
         encoding={
@@ -70,18 +68,6 @@ def time_series(name: str, points: Iterable[SeriesPoint]) -> Spec:
         },
         height=260,
     )
-
-
-def metric(name: str, value: Any) -> Spec | None:
-    """Return a structured metric as a chart; None for a number, which is in the table."""
-    match value:
-        case Curve():
-            points: Sequence[tuple[float, float]] = list(zip(value.x, value.y, strict=True))
-            return _line(name, points, x="x", y="y")
-        case Vector():
-            return _line(name, list(enumerate(value.values)), x="place", y="value")
-        case _:
-            return None
 
 
 def statistics(known: Mapping[str, Any]) -> dict[str, list[Plot]]:
@@ -108,8 +94,7 @@ def column_plot(name: str, column: Mapping[str, Any]) -> Plot | None:
     if levels := column.get("levels"):
         shown = [{"level": str(level), "count": count} for level, count in levels[:MAX_LEVELS]]
         more = column.get("distinct", len(levels)) - len(shown)
-        spec = _chart(
-            f"levels of {name}",
+        spec = chart(
             shown,
             mark={"type": "bar", "tooltip": True},
             encoding={
@@ -125,44 +110,7 @@ def column_plot(name: str, column: Mapping[str, Any]) -> Plot | None:
         return None
     places = [(int(key[1:]) / 100, found) for key, found in quantiles.items()]
     points = [(0.0, column["min"]), *places, (1.0, column["max"])]
-    spec = _line(name, [(value, share) for share, value in points], x=name, y="share of rows below")
+    below = [(value, share) for share, value in points]
+    spec = line(below, x=name, y="share of rows below", height=QUANTILE_HEIGHT)
     moments = [f"mean {column['mean']:.4g}"] if column.get("mean") is not None else []
-    return Plot(name, spec | {"height": 110}, ", ".join(filter(None, [*moments, nulls])))
-
-
-def _line(name: str, points: Iterable[tuple[float, float]], *, x: str, y: str) -> Spec:
-    values = [
-        {"order": order, "x": px, "y": py}
-        for order, (px, py) in enumerate(points)
-        if math.isfinite(px) and math.isfinite(py)
-    ]
-    return _chart(
-        name,
-        values,
-        mark={"type": "line", "tooltip": True},
-        encoding={
-            "x": {"field": "x", "type": "quantitative", "title": x, "scale": {"zero": False}},
-            "y": {"field": "y", "type": "quantitative", "title": y},
-            "order": {"field": "order"},
-        },
-        height=200,
-    )
-
-
-def _chart(
-    words: str,
-    values: list[dict[str, Any]],
-    *,
-    mark: Mapping[str, Any],
-    encoding: Mapping[str, Any],
-    height: int,
-) -> Spec:
-    return {
-        "$schema": "https://vega.github.io/schema/vega-lite/v6.json",
-        "description": words,
-        "data": {"values": values},
-        "mark": mark,
-        "encoding": encoding,
-        "width": "container",
-        "height": height,
-    }
+    return Plot(name, spec, ", ".join(filter(None, [*moments, nulls])))

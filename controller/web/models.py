@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from controller.web import charts
+from controller.web.figures import figure_of
 from controller.web.render import Pages, pages_of
 from controller.web.search import (
     PAGE_ROWS,
@@ -25,7 +26,6 @@ from controller.web.search import (
 from envelope.connection import Connection
 from envelope.handle import Envelope
 from envelope.inputs import inputs_of
-from envelope.metrics import decode_metric
 from envelope.registry import EnvelopeFacts, EnvelopeRow
 from envelope.schema.words import describe
 
@@ -72,18 +72,16 @@ def summary(request: Request) -> Response:
 
 
 def metrics(request: Request) -> Response:
-    """Show the latest value of every metric, and every structured one as a plot."""
+    """Show the latest value of every metric, and every structured one as a figure."""
     pages, envelope = _envelope(request)
     points = pages.connection.registry.metrics(envelope.id)
     latest = {point.name: point for point in points}
     counts = Counter(point.name for point in points)
     rows = [(point, counts[name]) for name, point in latest.items()]
-    plots = {
-        name: spec
-        for name, point in latest.items()
-        if (spec := charts.metric(name, decode_metric(point.value))) is not None
-    }
-    return show_tab(pages, envelope, "metrics", rows=rows, plots=plots)
+    figures = [
+        figure for point in latest.values() if (figure := figure_of(point.name, point.value))
+    ]
+    return show_tab(pages, envelope, "metrics", rows=rows, figures=figures)
 
 
 def environment(request: Request) -> Response:

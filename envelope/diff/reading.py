@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from envelope.diff.difference import Described
 from envelope.manifest import LocalModule
-from envelope.metrics import encode_metric
 from envelope.store import Store
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ def _describe(envelope: Envelope, store: Store, modules: Iterable[LocalModule]) 
         created_at=envelope.created_at,
         functions=envelope.functions,
         tags=envelope.tags,
-        metrics={name: encode_metric(name, value) for name, value in envelope.metrics().items()},
+        metrics=envelope.metrics_json(),
         files={path: data for module in modules for path, data in _files(store, module).items()},
     )
 

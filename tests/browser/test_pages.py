@@ -110,7 +110,34 @@ def test_a_model_and_its_tabs(page: Page, filled: Filled) -> None:
     page.get_by_role("link", name="Environment").click()
     expect(page.locator("pre").first).to_contain_text("pandas==")
     page.get_by_label("About this model").get_by_role("link", name="Metrics").click()
-    expect(page.locator(".chart svg")).to_have_count(2)  # the curve and the losses
+    expect(page.locator(".chart svg")).to_have_count(3)  # the curve, the losses and the gain
+    gain = page.locator("figure", has_text="deciles")
+    expect(gain.locator(".chart svg")).to_contain_text("second")  # nobody registered its type here
+    expect(gain.locator("details[title]")).to_have_count(0)  # nor gets it a menu of its own
+
+
+def test_a_plot_that_somebody_logged_fetches_and_links_nothing(
+    browser: Browser, base: str, filled: Filled
+) -> None:
+    envelope = me.get(filled.ids[0])
+    encoding = {"x": {"field": "key", "type": "nominal"}, "href": {"field": "url"}}
+    values = [{"key": "a", "url": "javascript:alert(1)"}]
+    envelope.log_metrics(
+        fetched={"type": "a", "plot": {"mark": "bar", "data": {"url": "/api/v1/changes"}}},
+        linked={
+            "type": "b",
+            "plot": {"mark": "bar", "data": {"values": values}, "encoding": encoding},
+        },
+    )
+    context = browser.new_context(base_url=base)
+    page = context.new_page()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(f"/models/{envelope.id}/metrics")
+    expect(page.locator(".chart svg")).to_have_count(5)
+    assert not [url for url in asked if "/api/" in url]
+    assert page.locator(".chart a").count() == 0
+    context.close()
 
 
 def test_a_tag_is_set_and_removed(page: Page, filled: Filled) -> None:

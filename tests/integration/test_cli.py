@@ -71,12 +71,21 @@ def test_one_envelope_on_a_page() -> None:
         "ltv",
         "region=US",
         "auc = 0.9",
-        "roc = Curve",
+        "roc = curve",
         "x: float",
         "-> float",
         '{"C": 0.1}',
     ]:
         assert expected in page
+
+
+def test_a_metric_of_an_unknown_type_is_shown_as_json_and_compared() -> None:
+    envelope, other = save(), save()
+    gain = {"type": "gain", "deciles": [0.5], "plot": {"mark": "bar"}}
+    envelope.log_metrics(gain=gain)
+    assert 'gain = {"type": "gain", "deciles": [0.5]}' in run("show", envelope.id).stdout
+    assert json.loads(run("show", envelope.id, "--json").stdout)["metrics"] == {"gain": gain}
+    assert "- gain: gain" in run("diff", envelope.id, other.id).stdout
 
 
 def test_one_envelope_as_json() -> None:

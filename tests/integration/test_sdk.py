@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,12 +15,18 @@ import envelope as me
 from envelope.connection import Connection, connect
 from envelope.delivery import NoControllerWarning
 from envelope.errors import ClusterError, ConfigError, EnvelopeError, ModelNotFound, QueryError
+from envelope.metrics import METRIC_TYPES
 
 pytestmark = pytest.mark.usefixtures("by_value", "place")
 
 
 def double(x: float) -> float:
     return 2 * x
+
+
+@dataclass(frozen=True)
+class Gain:
+    deciles: list[float]
 
 
 def save(name: str = "m", **tags: str) -> me.Envelope:
@@ -169,6 +176,23 @@ def test_metrics_come_back_as_they_were_logged() -> None:
         "roc": me.Curve(x=[0, 1], y=[0.5, 1]),
         "top-5": 3,
     }
+
+
+def test_a_type_that_this_process_does_not_know_comes_back_as_json_and_goes_on_unchanged() -> None:
+    first, second = save(), save()
+    spec = {"mark": "bar", "data": {"values": [{"x": 1}]}}
+    me.metric_type("gain", plot=lambda gain: spec)(Gain)
+    try:
+        first.log_metrics(gain=Gain(deciles=[0.5, 1.0]))
+        assert me.get(first.id).metrics() == {"gain": Gain(deciles=[0.5, 1.0])}
+    finally:
+        del METRIC_TYPES["gain"]
+    raw = me.get(first.id).metrics()["gain"]
+    assert (raw["type"], raw["deciles"], raw["plot"]["mark"]) == ("gain", [0.5, 1.0], "bar")
+    second.log_metrics(first.metrics())
+    assert second.metrics() == first.metrics()
+    assert first.diff(second).metrics == ()
+    assert me.metrics_frame(names=["gain"])["gain"].tolist() == [raw, raw]
 
 
 def test_a_value_about_an_earlier_time_is_not_the_latest() -> None:

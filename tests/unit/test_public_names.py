@@ -16,6 +16,7 @@ NAMES = [
     "find",
     "get",
     "latest",
+    "metric_type",
     "metrics_frame",
     "read_table",
     "save_model",

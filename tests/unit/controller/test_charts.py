@@ -8,11 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pandas as pd
-import pytest
 
-from controller.web.charts import SeriesPoint, column_plot, metric, statistics, time_series
+from controller.web.charts import SeriesPoint, column_plot, statistics, time_series
 from envelope.capture.statistics import statistics_of
-from envelope.metrics import Curve, Vector
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -27,21 +25,6 @@ def values_of(spec: dict[str, Any] | None) -> list[dict[str, Any]]:
 def test_a_series_leaves_out_what_is_no_number() -> None:
     points = [SeriesPoint(AT, value, "US", "id", "m") for value in (0.5, math.nan, math.inf)]
     assert [one["value"] for one in values_of(time_series("auc", points))] == [0.5]
-
-
-@pytest.mark.parametrize(
-    ("value", "points"),
-    [
-        (Curve(x=[0.0, 1.0], y=[0.5, math.nan]), [(0.0, 0.5)]),
-        (Vector([3.0, 2.0]), [(0, 3.0), (1, 2.0)]),
-    ],
-)
-def test_structured_metrics(value: Any, points: list[tuple[float, float]]) -> None:
-    assert [(one["x"], one["y"]) for one in values_of(metric("m", value))] == points
-
-
-def test_a_number_is_in_the_table_only() -> None:
-    assert metric("m", 0.5) is None
 
 
 def test_columns_are_drawn_by_what_they_hold() -> None:
