@@ -20,14 +20,28 @@ if TYPE_CHECKING:
     from envelope.delivery import deploy
     from envelope.errors import EnvelopeError
     from envelope.handle import Envelope
-    from envelope.metrics import Curve, Vector, metric_type
+    from envelope.metrics import (
+        ConfusionMatrix,
+        Curve,
+        Histogram,
+        Image,
+        Table,
+        Text,
+        Vector,
+        metric_type,
+    )
     from envelope.save import save_model
     from envelope.tables import read_table
 
 __all__ = [
+    "ConfusionMatrix",
     "Curve",
     "Envelope",
     "EnvelopeError",
+    "Histogram",
+    "Image",
+    "Table",
+    "Text",
     "Vector",
     "deploy",
     "find",
@@ -40,9 +54,14 @@ __all__ = [
 ]
 
 _HOMES = {
+    "ConfusionMatrix": "envelope.metrics",
     "Curve": "envelope.metrics",
     "Envelope": "envelope.handle",
     "EnvelopeError": "envelope.errors",
+    "Histogram": "envelope.metrics",
+    "Image": "envelope.metrics",
+    "Table": "envelope.metrics",
+    "Text": "envelope.metrics",
     "Vector": "envelope.metrics",
     "deploy": "envelope.delivery",
     "find": "envelope.catalog",

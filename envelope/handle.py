@@ -143,8 +143,8 @@ class Envelope:
         at: datetime | None = None,
         **more: Any,
     ) -> None:
-        """Log values of metrics: numbers, `me.Vector`, `me.Curve`, objects of classes that
-        `me.metric_type` registered. Earlier values are kept.
+        """Log values of metrics: numbers, lists of them, DataFrames, `me.Vector`, `me.Curve` and
+        their like, objects of classes that `me.metric_type` registered. Earlier values are kept.
 
         metrics: for names that are no Python names. at: what time the values are about; aware,
         default now. Raises EnvelopeError for what is no metric.

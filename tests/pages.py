@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass
 
 import pandas as pd
@@ -29,6 +30,16 @@ GAIN = {  # of a type that whoever reads it does not have
         },
         "usermeta": {"embedOptions": {"actions": True}},
     },
+}
+DOT = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+STRUCTURED = {
+    "confusion": me.ConfusionMatrix([[8, 2], [1, 9]], labels=["no", "yes"]),
+    "errors": me.Histogram([3, 9, 4], edges=[-1.0, -0.25, 0.25, 2.0]),
+    "segments": me.Table(["segment", "auc"], [["US", 0.8], [HOSTILE, None]]),
+    "report": me.Text(f"All is well. {HOSTILE}"),
+    "residuals": me.Image(DOT, description="Residuals rise with age"),
 }
 
 
@@ -66,6 +77,8 @@ def fill() -> Filled:
         saved.log_metrics(auc=0.7 + number / 50, roc=curve, losses=[1.0, 0.5, 0.25])
         saved.log_metrics(gain=GAIN)
         ids.append(saved.id)
+        if number == 0:
+            saved.log_metrics(STRUCTURED)
     connection = connect()
     registry = connection.registry
     registry.apply_state(DesiredState.model_validate(STATE), actor="ann")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from envelope.metrics.types import decode_metric
+from envelope.metrics.codec import decode_metric
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,44 +1,36 @@
-"""Types of metrics: a class, its JSON form, and its plot.
+"""Types of metrics: a class, its JSON form, its plot, and the same as a table.
 
-A scalar is a JSON number; a structured value is an object with a `type`. Types are looked up in a
-table that is passed in; `metric_type` adds to the table of this process. What is drawn of a type
-that others may not have is kept beside the value, as `plot`, so that any reader can draw it.
+Those that every installation has are here; `metric_type` adds to the table of this process.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
-import json
+import base64
 import math
-import numbers
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
-import msgspec
-
-from envelope.errors import EnvelopeError
-from envelope.metrics.plots import SCHEMA, Spec, plot_curve, plot_vector
-from envelope.metrics.values import Curve, Vector
-
-if TYPE_CHECKING:
-    from envelope.registry import MetricPoint
-
-MAX_BYTES = 1 << 20  # of one value as JSON: it is kept in a database row and drawn on a page
-RESERVED = ("type", "plot")  # of the keys of a JSON form
-_ROC_TOLERANCE = 1e-9
-
-T = TypeVar("T")
+from envelope.metrics import plots
+from envelope.metrics.values import (
+    ConfusionMatrix,
+    Curve,
+    Histogram,
+    Image,
+    Table,
+    Text,
+    Vector,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MetricType:
-    """How one class of values is written and drawn.
+    """How one class of values is written and shown.
 
     name: never reused, it is in every stored value. plot: gives a Vega-Lite specification, or what
-    has one as `to_dict()`, such as a chart of Altair. is_own: every installation has it, so that
-    its plot is made where it is shown; another type's is kept beside the value.
+    has one as `to_dict()`, such as a chart of Altair. table: what the plot shows, in words and
+    numbers. is_own: every installation has it, so that its plot is made where it is shown; another
+    type's is kept beside the value.
     """
 
     name: str
@@ -46,6 +38,7 @@ class MetricType:
     to_json: Callable[[Any], Mapping[str, Any]]
     from_json: Callable[[Mapping[str, Any]], Any]
     plot: Callable[[Any], Any] | None = None
+    table: Callable[[Any], Table] | None = None
     is_own: bool = False
 
 
@@ -58,6 +51,10 @@ def _vector_json(vector: Vector) -> dict[str, Any]:
     return {"values": _nulls_for_nan(vector.values)}
 
 
+def _vector_table(vector: Vector) -> Table:
+    return Table(columns=["place", "value"], rows=list(enumerate(vector.values)))
+
+
 def _curve_json(curve: Curve) -> dict[str, Any]:
     kind = {"kind": curve.kind} if curve.kind else {}
     return {"x": _nulls_for_nan(curve.x), "y": _nulls_for_nan(curve.y), **kind}
@@ -67,13 +64,37 @@ def _read_curve(raw: Mapping[str, Any]) -> Curve:
     return Curve(x=_nan_for_nulls(raw["x"]), y=_nan_for_nulls(raw["y"]), kind=raw.get("kind"))
 
 
+def _curve_table(curve: Curve) -> Table:
+    return Table(columns=plots.AXES[curve.kind], rows=list(zip(curve.x, curve.y, strict=True)))
+
+
+def _histogram_table(histogram: Histogram) -> Table:
+    bins = zip(histogram.edges[:-1], histogram.edges[1:], histogram.counts, strict=True)
+    return Table(columns=["from", "to", "count"], rows=list(bins))
+
+
+def _matrix_table(matrix: ConfusionMatrix) -> Table:
+    rows = [[label, *row] for label, row in zip(matrix.labels, matrix.counts, strict=True)]
+    return Table(columns=["true, below: predicted", *matrix.labels], rows=rows)
+
+
+def _image_json(image: Image) -> dict[str, Any]:
+    data = base64.b64encode(image.data).decode()
+    return {"media_type": image.media_type, "description": image.description, "data": data}
+
+
+def _read_image(raw: Mapping[str, Any]) -> Image:
+    return Image(base64.b64decode(raw["data"], validate=True), description=raw["description"])
+
+
 METRIC_TYPES: dict[str, MetricType] = metric_types(
     MetricType(
         name="vector",
         type=Vector,
         to_json=_vector_json,
         from_json=lambda raw: Vector(_nan_for_nulls(raw["values"])),
-        plot=plot_vector,
+        plot=plots.plot_vector,
+        table=_vector_table,
         is_own=True,
     ),
     MetricType(
@@ -81,231 +102,45 @@ METRIC_TYPES: dict[str, MetricType] = metric_types(
         type=Curve,
         to_json=_curve_json,
         from_json=_read_curve,
-        plot=plot_curve,
+        plot=plots.plot_curve,
+        table=_curve_table,
         is_own=True,
     ),
+    MetricType(
+        name="histogram",
+        type=Histogram,
+        to_json=lambda found: {"counts": found.counts, "edges": found.edges},
+        from_json=lambda raw: Histogram(raw["counts"], raw["edges"]),
+        plot=plots.plot_histogram,
+        table=_histogram_table,
+        is_own=True,
+    ),
+    MetricType(
+        name="confusion_matrix",
+        type=ConfusionMatrix,
+        to_json=lambda found: {"counts": found.counts, "labels": found.labels},
+        from_json=lambda raw: ConfusionMatrix(raw["counts"], labels=raw["labels"]),
+        plot=plots.plot_confusion_matrix,
+        table=_matrix_table,
+        is_own=True,
+    ),
+    MetricType(
+        name="table",
+        type=Table,
+        to_json=lambda found: {"columns": found.columns, "rows": found.rows},
+        from_json=lambda raw: Table(columns=raw["columns"], rows=raw["rows"]),
+        table=lambda found: found,
+        is_own=True,
+    ),
+    MetricType(
+        name="text",
+        type=Text,
+        to_json=lambda found: {"text": found.text},
+        from_json=lambda raw: Text(raw["text"]),
+        is_own=True,
+    ),
+    MetricType(name="image", type=Image, to_json=_image_json, from_json=_read_image, is_own=True),
 )
-
-
-def metric_type(
-    name: str,
-    *,
-    to_json: Callable[[Any], Mapping[str, Any]] | None = None,
-    from_json: Callable[[Mapping[str, Any]], Any] | None = None,
-    plot: Callable[[Any], Any] | None = None,
-    types: MutableMapping[str, MetricType] = METRIC_TYPES,
-) -> Callable[[type[T]], type[T]]:
-    """Register a class as a type of metric, with its JSON form and its plot.
-
-        @me.metric_type("gain", plot=draw_gain)
-        @dataclass
-        class Gain:
-            deciles: list[float]
-
-    name: is kept in every value that is logged, so never give it to something else.
-    to_json: value -> object of JSON (arrays become lists, NaN null), without the keys `type` and
-    `plot`; from_json: back. A dataclass needs neither: its fields are the object's keys.
-    plot: value -> Vega-Lite specification that holds its data, or a chart of Altair. It is kept
-    beside the value: the registry's pages draw it without having the class.
-    Raises EnvelopeError for a name that is taken, and for a class that says no JSON form.
-    """
-
-    def register(cls: type[T]) -> type[T]:
-        added = MetricType(
-            name=name,
-            type=cls,
-            to_json=to_json or _fields_of(cls),
-            from_json=from_json or (lambda raw: cls(**raw)),
-            plot=plot,
-        )
-        _check_is_free(added, types)
-        types[name] = added
-        return cls
-
-    return register
-
-
-def encode_metric(
-    name: str, value: Any, types: Mapping[str, MetricType] = METRIC_TYPES
-) -> float | dict[str, Any]:
-    """Return a metric's JSON form.
-
-    value: a number (numpy's too), a list or 1-D array of numbers (a Vector), what sklearn's
-    `roc_curve` returns (a Curve), an object of one of `types`, or what `decode_metric` leaves as it
-    is: the JSON form of another type.
-    NaN and infinity are kept as they are, and never match a comparison of a query.
-    Raises EnvelopeError naming the metric for anything else.
-    """
-    try:
-        return _encode(value, types)
-    except EnvelopeError as exc:
-        raise EnvelopeError(f"metric {name}: {exc}") from exc
-
-
-def _encode(value: Any, types: Mapping[str, MetricType]) -> float | dict[str, Any]:
-    found = _type_of(value, types)
-    if found is not None:
-        return _written(found, value)
-    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
-        value = value.item()  # a scalar of numpy, torch, jax
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        return int(value) if isinstance(value, numbers.Integral) else float(value)
-    if _is_roc_curve(value):
-        return _encode(Curve(x=value[0], y=value[1], kind="roc"), types)
-    if isinstance(value, list | tuple) or getattr(value, "ndim", None) == 1:
-        return _encode(Vector(value), types)
-    if isinstance(value, Mapping) and isinstance(value.get("type"), str):
-        known = decode_metric(value, types)
-        return _as_json(value) if isinstance(known, Mapping) else _encode(known, types)
-    raise EnvelopeError(
-        f"a {type(value).__name__} cannot be logged; give a number, a list of numbers, "
-        "me.Vector([...]), me.Curve(x=..., y=...), or an object of a class that "
-        "me.metric_type(...) registers"
-    )
-
-
-def decode_metric(raw: Any, types: Mapping[str, MetricType] = METRIC_TYPES) -> Any:
-    """Return the value of a JSON form.
-
-    What is not known here is left as it is: a type that nobody registered, and a form that the
-    registered class cannot read, such as an older one's.
-    """
-    found = types.get(str(raw.get("type"))) if isinstance(raw, Mapping) else None
-    if found is None:
-        return dict(raw) if isinstance(raw, Mapping) else raw
-    try:
-        return found.from_json(_content(raw))
-    except Exception:  # whatever the code of a registered class raises
-        return dict(raw)
-
-
-def plot_metric(raw: Any, types: Mapping[str, MetricType] = METRIC_TYPES) -> Spec | None:
-    """Return the plot of a JSON form as Vega-Lite: the one that is kept in it, or its type's.
-
-    None for a number, and for what has no plot.
-    """
-    if not isinstance(raw, Mapping):
-        return None
-    if isinstance(raw.get("plot"), Mapping):
-        return _fitted_in(raw["plot"])
-    found, value = types.get(str(raw.get("type"))), decode_metric(raw, types)
-    if found is None or found.plot is None or isinstance(value, Mapping):
-        return None
-    return _drawn(found, value)
-
-
-def words_of(raw: Any, types: Mapping[str, MetricType] = METRIC_TYPES) -> str:
-    """Say a JSON form in a line: a number, the name of a type that is known here, or plain JSON."""
-    match raw:
-        case int() | float():
-            return f"{raw:g}"
-        case {"type": str(kind)} if kind in types:
-            return kind.replace("_", " ")
-        case Mapping():
-            shown = {key: value for key, value in raw.items() if key != "plot"}
-            return json.dumps(shown, ensure_ascii=False)
-        case _:
-            return json.dumps(raw, ensure_ascii=False)
-
-
-def latest_values(points: Iterable[MetricPoint]) -> dict[str, Any]:
-    """Return the JSON form of the latest value of each metric, by name.
-
-    points: of one envelope, of equal names in the order of their times.
-    """
-    return {point.name: point.value for point in points}
-
-
-def _type_of(value: Any, types: Mapping[str, MetricType]) -> MetricType | None:
-    fitting = [one for one in types.values() if isinstance(value, one.type)]
-    return max(fitting, key=lambda one: len(one.type.__mro__), default=None)
-
-
-def _written(found: MetricType, value: Any) -> dict[str, Any]:
-    content = dict(found.to_json(value))
-    if taken := [key for key in RESERVED if key in content]:
-        raise EnvelopeError(
-            f"to_json of metric type {found.name} gives the key {taken[0]!r}, which is ours; "
-            "give it another name"
-        )
-    plot = {} if found.is_own or found.plot is None else {"plot": _drawn(found, value)}
-    return _as_json({"type": found.name, **content, **plot})
-
-
-def _drawn(found: MetricType, value: Any) -> Spec:
-    assert found.plot is not None
-    made = found.plot(value)
-    spec = made.to_dict() if hasattr(made, "to_dict") else made
-    if not isinstance(spec, Mapping):
-        raise EnvelopeError(
-            f"plot of metric type {found.name} gives a {type(made).__name__}; a Vega-Lite "
-            "specification is a dict, and a chart of Altair has one"
-        )
-    return _fitted_in(spec)
-
-
-def _fitted_in(spec: Mapping[str, Any]) -> Spec:
-    """Give a specification what it does not say itself: the width of its place on the page."""
-    is_one_view = "mark" in spec or "layer" in spec  # others have no width of their own
-    width = {"width": "container"} if is_one_view else {}
-    return {**width, **spec, "$schema": SCHEMA}
-
-
-def _as_json(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a reader of the registry will see. Raises EnvelopeError for what is no JSON."""
-    try:
-        written = msgspec.json.encode(dict(raw), enc_hook=_plain)
-    except (
-        TypeError,
-        ValueError,
-        OverflowError,
-        RecursionError,
-    ) as exc:  # msgspec's, for what it cannot write
-        raise EnvelopeError(
-            f"a value of type {raw['type']} is no JSON: {exc}; to_json and plot have to give "
-            "dicts, lists, texts, numbers, booleans and None"
-        ) from exc
-    if len(written) > MAX_BYTES:
-        raise EnvelopeError(
-            f"a value of type {raw['type']} has {len(written):,} bytes as JSON, at most "
-            f"{MAX_BYTES:,} are kept; thin it out"
-        )
-    found: dict[str, Any] = msgspec.json.decode(written)
-    return found
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "tolist"):  # arrays and scalars of numpy, series of pandas
-        return value.tolist()
-    raise TypeError(f"a {type(value).__name__} is none of its types")
-
-
-def _content(raw: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in raw.items() if key not in RESERVED}
-
-
-def _fields_of(cls: type) -> Callable[[Any], dict[str, Any]]:
-    if not dataclasses.is_dataclass(cls):
-        raise EnvelopeError(
-            f"metric type {cls.__name__} is no dataclass, so say how it is written: "
-            "to_json=value -> dict, and from_json= back"
-        )
-    names = [field.name for field in dataclasses.fields(cls) if field.init]
-    return lambda value: {name: getattr(value, name) for name in names}
-
-
-def _check_is_free(added: MetricType, types: Mapping[str, MetricType]) -> None:
-    known = types.get(added.name)
-    is_same = known is not None and not known.is_own and _place(known.type) == _place(added.type)
-    if added.name == "scalar" or (known is not None and not is_same):  # a cell may run again
-        whose = "a number's" if known is None else f"that of {'.'.join(_place(known.type))}"
-        raise EnvelopeError(
-            f"metric type {added.name!r} is {whose}; give {added.type.__name__} another name"
-        )
-
-
-def _place(cls: type) -> tuple[str, str]:
-    return cls.__module__, cls.__qualname__
 
 
 def _nulls_for_nan(values: Sequence[float]) -> list[float | None]:
@@ -314,25 +149,3 @@ def _nulls_for_nan(values: Sequence[float]) -> list[float | None]:
 
 def _nan_for_nulls(values: Sequence[float | None]) -> list[float]:
     return [math.nan if value is None else value for value in values]
-
-
-def _is_roc_curve(value: Any) -> bool:
-    """Whether this is (fpr, tpr, thresholds) as sklearn returns them, and nothing else."""
-    if not (isinstance(value, tuple) and len(value) == 3):
-        return False
-    if any(getattr(part, "ndim", None) != 1 for part in value):
-        return False
-    fpr, tpr, thresholds = (part.tolist() for part in value)
-    return (
-        len(fpr) == len(tpr) == len(thresholds) > 1
-        and all(_rises_from_0_to_1(part) for part in (fpr, tpr))
-        and all(a > b for a, b in itertools.pairwise(thresholds))
-    )
-
-
-def _rises_from_0_to_1(values: list[float]) -> bool:
-    return (
-        abs(values[0]) < _ROC_TOLERANCE
-        and abs(values[-1] - 1) < _ROC_TOLERANCE
-        and all(a <= b for a, b in itertools.pairwise(values))
-    )

@@ -116,10 +116,23 @@ def test_a_model_and_its_tabs(page: Page, filled: Filled) -> None:
     expect(gain.locator("details[title]")).to_have_count(0)  # nor gets it a menu of its own
 
 
+def test_every_type_of_metric_is_shown_with_its_numbers(page: Page, filled: Filled) -> None:
+    page.goto(f"/models/{filled.ids[0]}/metrics")
+    expect(page.locator(".chart svg")).to_have_count(5)  # and the matrix and the histogram
+    page.get_by_text("confusion as a table").click()
+    table = page.get_by_role("region", name="confusion")
+    expect(table.locator("tbody tr")).to_have_text(["no82", "yes19"])
+    expect(page.get_by_role("img", name="Residuals rise with age")).to_have_js_property(
+        "naturalWidth", 1
+    )
+    expect(page.get_by_text("All is well.")).to_be_visible()
+    expect(page.get_by_role("region", name="segments").locator("tbody tr")).to_have_count(2)
+
+
 def test_a_plot_that_somebody_logged_fetches_and_links_nothing(
     browser: Browser, base: str, filled: Filled
 ) -> None:
-    envelope = me.get(filled.ids[0])
+    envelope = me.get(filled.ids[1])
     encoding = {"x": {"field": "key", "type": "nominal"}, "href": {"field": "url"}}
     values = [{"key": "a", "url": "javascript:alert(1)"}]
     envelope.log_metrics(

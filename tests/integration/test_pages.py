@@ -62,6 +62,7 @@ PAGES = [
     ("/models?columns=metrics.auc,hyperparameters.weight,tags.region,functions", "0.76"),
     ("/models/{id}", "Predict"),
     ("/models/{id}/metrics", "losses"),
+    ("/models/{other}/metrics", "confusion as a table"),
     ("/models/{id}/online", "Deploy"),
     ("/models/{id}/environment", "pandas=="),
     ("/diff?id={id}&id={other}", "hyperparameters"),

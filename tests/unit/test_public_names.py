@@ -8,9 +8,14 @@ import envelope
 import model_envelope
 
 NAMES = [
+    "ConfusionMatrix",
     "Curve",
     "Envelope",
     "EnvelopeError",
+    "Histogram",
+    "Image",
+    "Table",
+    "Text",
     "Vector",
     "deploy",
     "find",
