@@ -8,6 +8,7 @@ ends with 1 when a worst time is over LIMIT_MS; `--envelopes 2000` is a quick ru
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import statistics
@@ -41,6 +42,7 @@ METRICS = {  # of envelope n at its k-th point
     "mae": "5.0 + (n % 53) - k",
     "logloss": "0.1 + (n % 17) / 20.0",
 }
+CURVES = 50  # every so many envelopes have a curve of 1,000 points
 POINTS = 2  # of each metric of each envelope
 NUMBERS = (
     "WITH RECURSIVE numbers(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n < {last})"
@@ -135,6 +137,12 @@ def insert_envelopes(connection: Connection, like: str, count: int) -> None:
                 f"created_at + {k} * 1000000, created_at, 'ann' "
                 f"FROM numbers JOIN envelopes ON id = {envelope_id}"
             )
+    curve = json.dumps({"type": "curve", "x": [n / 999 for n in range(1000)], "y": [0.5] * 1000})
+    run(
+        "INSERT INTO metric_points (envelope_id, name, value, at, logged_at, actor) "
+        f"{numbers} SELECT id, 'roc', '{curve}', created_at, created_at, 'ann' "
+        f"FROM numbers JOIN envelopes ON id = {envelope_id} WHERE n % {CURVES} = 0"
+    )
     run(
         "INSERT INTO metrics_latest (envelope_id, name, number, at) "
         "SELECT envelope_id, name, number, max(at) FROM metric_points GROUP BY envelope_id, name"
@@ -150,6 +158,12 @@ def pages(envelope_id: str) -> dict[str, str]:
     def metrics(**asked: str) -> str:
         return "/metrics?" + urlencode(asked)
 
+    def scatter(**asked: str) -> str:
+        return "/metrics/scatter?" + urlencode(asked)
+
+    def compare(**asked: str) -> str:
+        return "/metrics/compare?" + urlencode(asked)
+
     one = "tags.canonical_name = 'model_1'"
     return {
         "search: all": "/models",
@@ -163,6 +177,11 @@ def pages(envelope_id: str) -> dict[str, str]:
         "time series: one metric of 1,000 models": metrics(q=one, names="auc", by="region"),
         "time series: five metrics of 1,000 models": metrics(q=one, by="region"),
         "time series: the newest 1,000 of all": metrics(names="auc", by="team"),
+        "scatter: two metrics of 1,000 models": scatter(q=one, x="auc", y="loss", by="region"),
+        "scatter: a hyperparameter of 1,000 models": scatter(q=one, x="hyperparameters.C", y="auc"),
+        "scatter: the newest 1,000 of all": scatter(x="auc", y="loss", by="team"),
+        "compare: a curve of the newest 10": compare(q=one, name="roc"),
+        "compare: a metric that nothing has": compare(name="nothing"),
     }
 
 

@@ -20,11 +20,13 @@ from controller.web import (
     assets,
     audit,
     batch,
+    comparison,
     deployments,
     metrics,
     models,
     online,
     rules,
+    scatter,
 )
 from controller.web.forms import form_routes
 from controller.web.login import login_routes
@@ -63,6 +65,8 @@ def build_pages(connection: Connection, sessions: Sessions) -> Starlette:
             *form_routes(batch.FORM),
             Route("/metrics", metrics.dashboard),
             Route("/metrics.csv", metrics.export),
+            Route("/metrics/scatter", scatter.show),
+            Route("/metrics/compare", comparison.show),
             Route("/audit", audit.overview),
             *login_routes(sessions),
             Route("/static/vega.js", assets.vega),

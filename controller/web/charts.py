@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -68,6 +68,95 @@ def time_series(name: str, points: Iterable[SeriesPoint]) -> Spec:
         },
         height=260,
     )
+
+
+class Dot(NamedTuple):
+    """One model in a scatter plot. x, y: a number, or a text or boolean that is one of few."""
+
+    x: str | float | bool
+    y: str | float | bool
+    series: str
+    envelope_id: str
+    model: str
+
+
+def scatter(x: str, y: str, dots: Sequence[Dot]) -> Spec:
+    """Return one value of models against another; x and y title the axes."""
+    return chart(
+        [
+            {
+                "x": dot.x,
+                "y": dot.y,
+                "series": dot.series,
+                "model": dot.model,
+                "id": dot.envelope_id,
+                "href": f"/models/{dot.envelope_id}",
+            }
+            for dot in dots
+        ],
+        mark={"type": "point", "filled": True, "size": 60, "opacity": 0.7, "tooltip": True},
+        encoding={
+            "x": _axis("x", x, [dot.x for dot in dots]),
+            "y": _axis("y", y, [dot.y for dot in dots]),
+            "color": {"field": "series", "type": "nominal", "title": None},
+            "href": {"field": "href"},
+            "tooltip": [
+                {"field": "x", "title": x},
+                {"field": "y", "title": y},
+                {"field": "series"},
+                {"field": "model"},
+                {"field": "id"},
+            ],
+        },
+        height=360,
+    )
+
+
+def overlay(specs: Mapping[str, Spec | None]) -> Spec | None:
+    """Return several plots as one, in which colour and dashes tell them apart by their labels.
+
+    None where they do not share their axes, or already colour by something of their own.
+    """
+    first = next(iter(specs.values()), None)
+    if first is None or not all(spec and _is_alike(first, spec) for spec in specs.values()):
+        return None
+    values = [
+        {**one, "series": label}
+        for label, spec in specs.items()
+        for one in (spec or {})["data"]["values"]
+    ]
+    mark = first["mark"] if isinstance(first["mark"], Mapping) else {"type": first["mark"]}
+    series = {"field": "series", "type": "nominal", "title": None, "sort": None}
+    encoding = {**first["encoding"], "color": series}
+    if mark.get("type") == "line":
+        encoding["strokeDash"] = series
+    elif mark.get("type") == "bar":
+        mark = {**mark, "opacity": 0.5}
+        encoding["y"] = {**encoding["y"], "stack": None}
+    return {**first, "data": {"values": values}, "mark": mark, "encoding": encoding, "height": 360}
+
+
+def _is_alike(first: Spec, spec: Spec) -> bool:
+    """Whether two plots are the same but for their data."""
+    data = spec.get("data")
+    return (
+        {**spec, "data": None} == {**first, "data": None}
+        and "mark" in spec
+        and isinstance(encoding := spec.get("encoding"), Mapping)
+        and all(isinstance(encoding.get(axis), Mapping) for axis in ("x", "y"))
+        and not {"color", "strokeDash"} & encoding.keys()
+        and isinstance(data, Mapping)
+        and isinstance(data.get("values"), list)
+        and all(isinstance(one, Mapping) for one in data["values"])
+    )
+
+
+def _axis(field: str, title: str, values: Sequence[str | float | bool]) -> dict[str, Any]:
+    if title == "created_at":
+        return {"field": field, "type": "temporal", "title": None}
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        return {"field": field, "type": "quantitative", "title": title, "scale": {"zero": False}}
+    return {"field": field, "type": "nominal", "title": title}
 
 
 def statistics(known: Mapping[str, Any]) -> dict[str, list[Plot]]:

@@ -84,9 +84,10 @@ def read_series(registry: Registry, chosen: Chosen) -> dict[str, list[charts.Ser
     query = chosen.search.query
     rows = {row.id: row for row in registry.find(query, limit=MAX_MODELS)}
     found: dict[str, list[charts.SeriesPoint]] = defaultdict(list)
-    for point in registry.metric_points(query, chosen.names or None, limit=MAX_MODELS):
+    names = chosen.names or None
+    for point in registry.metric_points(query, names, limit=MAX_MODELS, kind="number"):
         row = rows.get(point.envelope_id)  # None: registered since
-        if row is not None and isinstance(point.value, int | float):
+        if row is not None:
             series = row.tags.get(chosen.by, NO_VALUE) if chosen.by else row.name
             drawn = charts.SeriesPoint(point.at, float(point.value), series, row.id, row.name)
             found[point.name].append(drawn)

@@ -13,6 +13,7 @@ from envelope.registry import (
     changes,
     envelopes,
     facts,
+    fields,
     heartbeat,
     history,
     lease,
@@ -29,10 +30,11 @@ from envelope.registry.deployments import DeploymentRow
 from envelope.registry.engine import BUSY_TIMEOUT_S, Clock, Database, open_database
 from envelope.registry.envelopes import EnvelopePage, EnvelopeRow
 from envelope.registry.exclusions import Exclusion, Pause
+from envelope.registry.fields import FieldPage, FieldRow
 from envelope.registry.heartbeat import ControllerRow
 from envelope.registry.history import History
 from envelope.registry.lease import Lease
-from envelope.registry.metrics import MetricPage, MetricPoint, check_time
+from envelope.registry.metrics import MetricKind, MetricPage, MetricPoint, check_time
 from envelope.registry.proofs import Proof, Report
 from envelope.registry.protected_tags import refuse_protected
 from envelope.registry.query import EnvelopeFacts, parse, query_from_tags
@@ -52,6 +54,8 @@ __all__ = [
     "EnvelopePage",
     "EnvelopeRow",
     "Exclusion",
+    "FieldPage",
+    "FieldRow",
     "History",
     "Lease",
     "Made",
@@ -262,19 +266,36 @@ class Registry(DeliveryRegistry):
         return metrics.read_points(self.database, envelope_id)
 
     def metric_points(
-        self, query: str, names: Sequence[str] | None = None, *, limit: int | None = None
+        self,
+        query: str,
+        names: Sequence[str] | None = None,
+        *,
+        limit: int | None = None,
+        kind: MetricKind = "any",
     ) -> Iterator[MetricPoint]:
         """The points of matching envelopes, newest envelope first, read in pages.
 
-        limit: of the newest so many envelopes; None: of all.
+        limit: of the newest so many envelopes; None: of all. kind: "number" leaves out structured
+        values, NaN and infinity.
         """
-        return metrics.find_points(self.database, parse(query), names, limit=limit)
+        return metrics.find_points(self.database, parse(query), names, limit=limit, kind=kind)
 
     def metric_page(
         self, query: str = "", names: Sequence[str] | None = None, *, cursor: str | None = None
     ) -> MetricPage:
         """One page of `metric_points`: those of the next 200 envelopes. See `find_page`."""
         return metrics.find_page(self.database, parse(query), names, after=read_cursor(cursor))
+
+    def field_page(
+        self, query: str = "", names: Sequence[str] = (), *, cursor: str | None = None
+    ) -> FieldPage:
+        """What the next 500 matching envelopes have of some fields, newest first. See `find_page`.
+
+        names: keys of the query language, at most 50: `metrics.auc` (the latest number),
+        `hyperparameters.C`, `tags.region`. Raises QueryError, ConfigError.
+        """
+        keys = fields.read_fields(names)
+        return fields.find_page(self.database, parse(query), keys, after=read_cursor(cursor))
 
     def add_proof(
         self,

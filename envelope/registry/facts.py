@@ -110,7 +110,8 @@ def _row(path: str, value: Scalar) -> dict[str, Any]:
     return {"path": path, "kind": kind, **row}
 
 
-def _scalar(row: Any) -> Scalar:
+def scalar_of(row: Any) -> Scalar:
+    """Read a row of the table of facts."""
     match row.kind:
         case "text":
             return str(row.text if row.long_text is None else row.long_text)
@@ -141,7 +142,7 @@ def read_facts(connection: Connection, envelope_id: str) -> EnvelopeFacts | None
         tags=_pairs(connection, tables.tags, envelope_id, "key", "value"),
         metrics=_pairs(connection, tables.metrics_latest, envelope_id, "name", "number"),
         functions=_pairs(connection, tables.functions, envelope_id, "name", "sha256"),
-        fields={row.path: _scalar(row) for row in facts},
+        fields={row.path: scalar_of(row) for row in facts},
     )
 
 

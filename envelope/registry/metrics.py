@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import Select, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -18,6 +18,8 @@ from envelope.registry.query.tree import Query
 from envelope.registry.search import Position, Search, begin
 from envelope.registry.tables import envelopes, metric_points, metrics_latest
 from envelope.registry.text import check_key
+
+MetricKind = Literal["any", "number"]
 
 PAGE = 200  # envelopes whose points are read at once
 _COLUMNS = tuple(
@@ -134,7 +136,12 @@ def find_page(
 
 
 def find_points(
-    database: Database, query: Query, names: Sequence[str] | None, *, limit: int | None
+    database: Database,
+    query: Query,
+    names: Sequence[str] | None,
+    *,
+    limit: int | None,
+    kind: MetricKind,
 ) -> Iterator[MetricPoint]:
     """The points of matching envelopes: newest envelope first, then name, then time.
 
@@ -148,7 +155,10 @@ def find_points(
         with database.reading() as connection:
             search = search or begin(connection, query, as_of=None)
             found = connection.execute(search.page(after, wanted)).all()
-            rows = connection.execute(_points_of([row.id for row in found], names)).all()
+            points = _points_of([row.id for row in found], names)
+            if kind == "number":
+                points = points.where(metric_points.c.number.is_not(None))
+            rows = connection.execute(points).all()
         yield from map(_point, rows)
         if len(found) < wanted:
             return

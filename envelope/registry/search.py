@@ -35,7 +35,7 @@ from sqlalchemy import (
 from envelope.errors import ConfigError
 from envelope.registry.query.memory import COMPARE
 from envelope.registry.query.sql import condition_of, fact_holds
-from envelope.registry.query.tree import And, Compare, In, Leaf, Node, Or, Query
+from envelope.registry.query.tree import And, Compare, Exists, In, Leaf, Node, Or, Query
 from envelope.registry.tables import (
     WORDS,
     UtcTime,
@@ -199,7 +199,7 @@ def _listed(node: Node) -> Iterable[Select[Any]]:
             return [each for part in parts for each in part] if all(parts) else []
         case And(terms=terms):
             return next((part for part in map(list, map(_listed, terms)) if part), [])
-        case Compare() | In():
+        case Compare() | In() | Exists():
             ids = _listed_leaf(node)
             return [] if ids is None else [ids]
     return []
@@ -210,6 +210,8 @@ def _listed_leaf(leaf: Leaf) -> Select[Any] | None:
         isinstance(leaf, In) and not leaf.is_negated
     )
     key = leaf.key
+    if key.source == "metric" and isinstance(leaf, Exists):
+        return select(metrics_latest.c.envelope_id).where(metrics_latest.c.name == key.name)
     if key.source == "metric" and isinstance(leaf, Compare) and leaf.operator != "!=":
         ids = select(metrics_latest.c.envelope_id).where(metrics_latest.c.name == key.name)
         return ids.where(COMPARE[leaf.operator](metrics_latest.c.number, leaf.value))

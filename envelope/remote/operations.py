@@ -120,6 +120,7 @@ OPERATIONS: Mapping[str, Operation] = {
             ("metrics", "GET", f"{ENVELOPE}/metrics"),
             ("proofs", "GET", f"{ENVELOPE}/proofs"),
             ("metric_page", "GET", "/metrics"),
+            ("field_page", "GET", "/fields"),
             ("changes", "GET", "/changes"),
             ("last_change", "GET", "/changes/last"),
             ("recent_changes", "GET", "/changes/recent"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ from envelope.errors import ConfigError
 from envelope.manifest import Manifest
 from envelope.registry import EnvelopeRow, History, Lease, MetricPoint, Registry, Token, parse
 from envelope.registry.envelopes import FIRST_PAGE, PAGE
-from envelope.registry.metrics import check_time
+from envelope.registry.metrics import MetricKind, check_time
 from envelope.remote import wire
 from envelope.remote.client import Client, actor_headers, segment
 from envelope.remote.operations import OPERATIONS, Operation, segments
@@ -83,13 +84,20 @@ class RemoteRegistry(Registry):
             left = None if left is None else left - len(page.items)
 
     def metric_points(
-        self, query: str, names: Sequence[str] | None = None, *, limit: int | None = None
+        self,
+        query: str,
+        names: Sequence[str] | None = None,
+        *,
+        limit: int | None = None,
+        kind: MetricKind = "any",
     ) -> Iterator[MetricPoint]:
         """See `Registry.metric_points`."""
         parse(query)
         if limit is None:
-            return self._points(query, names)
-        return self._newest_points(query, names, limit)
+            points = self._points(query, names)
+        else:
+            points = self._newest_points(query, names, limit)
+        return points if kind == "any" else filter(_is_number, points)
 
     def _newest_points(
         self, query: str, names: Sequence[str] | None, limit: int
@@ -155,6 +163,10 @@ class RemoteRegistry(Registry):
         data = self._client.ask(operation.verb, path, query=query, body=body, headers=headers)
         kind = operation.hints["return"]
         return None if kind is type(None) else wire.decode(data, kind)
+
+
+def _is_number(point: MetricPoint) -> bool:
+    return isinstance(point.value, float) and math.isfinite(point.value)
 
 
 def _needs_database() -> ConfigError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import closing
@@ -132,24 +133,27 @@ def test_every_type_of_metric_is_shown_with_its_numbers(page: Page, filled: Fill
 def test_a_plot_that_somebody_logged_fetches_and_links_nothing(
     browser: Browser, base: str, filled: Filled
 ) -> None:
-    envelope = me.get(filled.ids[1])
     encoding = {"x": {"field": "key", "type": "nominal"}, "href": {"field": "url"}}
-    values = [{"key": "a", "url": "javascript:alert(1)"}]
-    envelope.log_metrics(
-        fetched={"type": "a", "plot": {"mark": "bar", "data": {"url": "/api/v1/changes"}}},
-        linked={
-            "type": "b",
-            "plot": {"mark": "bar", "data": {"values": values}, "encoding": encoding},
-        },
-    )
+    script = {"values": [{"key": "a", "url": "javascript:document.title='owned'"}]}
+    elsewhere = {"values": [{"key": "a", "url": "https://elsewhere.example"}]}
+    plots = {
+        "fetched": {"mark": "bar", "data": {"url": "/api/v1/changes"}},
+        "linked": {"mark": "bar", "encoding": encoding, "data": script},
+        "led": {"mark": "bar", "encoding": encoding, "data": elsewhere},
+    }
+    points = {name: {"type": "own", "plot": plot} for name, plot in plots.items()}
+    filled.connection.registry.log_metrics(filled.ids[1], points, actor="eve")
     context = browser.new_context(base_url=base)
     page = context.new_page()
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    page.goto(f"/models/{envelope.id}/metrics")
-    expect(page.locator(".chart svg")).to_have_count(5)
-    assert not [url for url in asked if "/api/" in url]
-    assert page.locator(".chart a").count() == 0
+    page.goto(f"/models/{filled.ids[1]}/metrics")
+    here, title = page.url, page.title()
+    for name in ("linked", "led"):
+        page.locator("figure", has_text=name).locator(".mark-rect.role-mark path").click()
+    expect(page.locator(".chart svg")).to_have_count(6)
+    assert (page.url, page.title()) == (here, title)
+    assert not [url for url in asked if "/api/" in url or "elsewhere" in url]
     context.close()
 
 
@@ -267,6 +271,47 @@ def test_metrics_are_drawn_and_split_by_a_tag(page: Page) -> None:
     expect(page.locator(".chart svg")).to_contain_text("UK")
 
 
+def test_a_metric_is_drawn_against_a_hyperparameter_and_a_dot_leads_to_its_model(
+    page: Page, filled: Filled
+) -> None:
+    page.goto("/metrics")
+    page.get_by_role("link", name="Against each other").click()
+    expect(page.locator("#keys option").first).to_have_attribute("value", "metrics.auc")
+    page.get_by_label("Across").fill("hyperparameters.weight")
+    page.get_by_label("Up").fill("auc")
+    page.get_by_label("Colour by tag").fill("region")
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_role("heading", name="metrics.auc against")).to_be_visible()
+    dots = page.locator(".chart svg .mark-symbol.role-mark path")
+    expect(dots).to_have_count(4)
+    page.get_by_text("The same as a table").click()
+    rows = page.get_by_role("region", name="Models").locator("tbody tr")
+    expect(rows.first).to_contain_text("UK")
+    dots.first.click()
+    expect(page).to_have_url(re.compile(f"/models/({'|'.join(filled.ids)})$"))
+
+
+def test_curves_of_chosen_models_are_on_one_plot(page: Page, filled: Filled) -> None:
+    page.goto("/models")
+    for number in (0, 1, 3):
+        page.locator("input[name=id]").nth(number).check()
+    page.get_by_role("button", name="Compare the metrics of those chosen").click()
+    page.get_by_label("Metric", exact=True).fill("roc")
+    page.get_by_label("Name by tag").fill("region")
+    page.get_by_role("button", name="Show").click()
+    chart = page.locator(".chart svg")
+    expect(chart).to_have_count(1)
+    labels = [f"{'UK' if n == 3 else 'US'} {filled.ids[n][-6:]}" for n in (3, 2, 0)]
+    expect(chart.locator(".role-legend-label text")).to_have_text(labels)
+    page.get_by_text(f"{labels[0]} as a table").click()
+    rows = page.get_by_role("region", name=labels[0]).locator("tbody tr")
+    expect(rows).to_have_text(["00", "0.20.9", "11"])
+    page.get_by_label("Metric", exact=True).fill("gain")  # of a type that nobody registered here
+    page.get_by_role("button", name="Show").click()
+    expect(page.locator(".chart svg")).to_have_count(1)
+    expect(page.locator(".chart svg .role-legend-label text")).to_have_text(labels)
+
+
 def test_forms_work_without_a_script(browser: Browser, base: str, filled: Filled) -> None:
     context = browser.new_context(base_url=base, java_script_enabled=False)
     page = context.new_page()
@@ -327,6 +372,9 @@ def test_everybody_can_use_every_page_also_on_a_phone(
         "/batch-jobs",
         "/forms/batch-job?query=tags.region = 'US'",
         "/metrics",
+        "/metrics/scatter?x=hyperparameters.weight&y=auc",
+        "/metrics/compare",
+        "/metrics/compare?name=confusion",
         "/audit",
         "/nothing",
     ]

@@ -247,11 +247,15 @@ def test_metric_points_in_bulk(registry: Registry, monkeypatch: pytest.MonkeyPat
     assert [point.value for point in points] == [4, 4.5, 3, 3.5, 2, 2.5, 0, 0.5]
     assert len(list(registry.metric_points("", None))) == 15
     assert list(registry.metric_points("", [])) == []
+    registry.log_metrics(saved[0], {"auc": {"type": "text", "text": "x"}}, actor="bob")
+    assert registry.metrics(saved[0])[2].value == {"type": "text", "text": "x"}
+    points = list(registry.metric_points("tags.n = '0'", ["auc"], kind="number"))
+    assert [point.value for point in points] == [0, 0.5]
     registry.log_metrics(save(registry), {"f1": 1}, actor="bob")  # the newest has no auc
     for limit, values in [(0, []), (1, []), (3, [4, 4.5, 3, 3.5]), (99, None)]:
         points = list(registry.metric_points("", ["auc"], limit=limit))
         found = [point.value for point in points]
-        assert found == values if values is not None else len(found) == 10, limit
+        assert found == values if values is not None else len(found) == 11, limit
 
 
 def test_proved_is_the_last_proof_of_some_platform(registry: Registry) -> None:

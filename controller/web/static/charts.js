@@ -1,10 +1,11 @@
 // Draws what a page says in a chart's JSON. `ast` interprets expressions instead of compiling them,
 // which the Content-Security-Policy forbids.
 const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-// A plot may come from whoever logs metrics: it holds its own data, and fetches and links nothing.
+// A plot may come from whoever logs metrics: it holds its own data, fetches nothing, and links to
+// models only.
 const loader = {
   load: (uri) => Promise.reject(new Error(`a plot holds its own data, and does not load ${uri}`)),
-  sanitize: (uri) => uri.startsWith("data:image/")
+  sanitize: (uri) => /^(data:image\/|\/models\/\w+$)/.test(uri)
     ? Promise.resolve({ href: uri })
     : Promise.reject(new Error(`a plot links nothing, and not ${uri}`)),
 };
