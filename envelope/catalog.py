@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Literal
 from envelope.connection import connect
 from envelope.errors import ModelNotFound
 from envelope.handle import Envelope
-from envelope.metrics import frame_of_metrics
+from envelope.metrics import frame_of_metrics, with_fields
 from envelope.registry import Registry
+from envelope.registry.fields import iterate_fields
 from envelope.registry.query import parse, query_from_tags
 
 if TYPE_CHECKING:
@@ -60,22 +61,26 @@ def metrics_frame(
     /,
     *,
     names: Sequence[str] | None = None,
+    fields: Sequence[str] = (),
     form: Literal["latest", "history"] = "latest",
     **tags: str,
 ) -> pd.DataFrame:
     """Read the metrics of all matching envelopes as a pandas DataFrame, newest envelope first.
 
-    names: the metrics wanted; None for all.
+    names: the metrics wanted; None for all. fields: other keys of the query language, a column
+    each: `hyperparameters.C`.
     form: "latest" gives a row per envelope: envelope_id, name, created_at, a column `tags.<key>`
     per tag, and a column per metric with its latest value (NaN where it was never logged).
     "history" gives a row per logged value: envelope_id, name, created_at, metric, value, at, actor.
+    Raises QueryError; ConfigError for a field that is no key.
     """
     text = _query(query, tags)
     registry = connect().registry
     names = [names] if isinstance(names, str) else names
-    return frame_of_metrics(
+    frame = frame_of_metrics(
         registry.find(text), registry.metric_points(text, names), names=names, form=form
     )
+    return with_fields(frame, iterate_fields(registry, text, fields), fields) if fields else frame
 
 
 def _query(query: str, tags: dict[str, str]) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import defaultdict
 from dataclasses import dataclass
 from itertools import islice
@@ -12,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from controller.web import charts
+from controller.web.exports import Columns, answer_file
 from controller.web.render import pages_of
 from controller.web.search import Search, read_search
 from envelope.registry import Registry
@@ -62,19 +61,19 @@ def dashboard(request: Request) -> Response:
 
 
 def export(request: Request) -> Response:
-    """Answer with the same numbers as CSV."""
+    """Answer with the same numbers as a file."""
     chosen = read_chosen(request)
     series = read_series(pages_of(request).connection.registry, chosen)
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["metric", "at", "value", "series", "envelope_id", "model"])
-    for name, points in series.items():
-        writer.writerows([name, point.at.isoformat(), *point[1:]] for point in points)
-    return Response(
-        text.getvalue(),
-        media_type="text/csv",
-        headers={"content-disposition": 'attachment; filename="metrics.csv"'},
-    )
+    points = [(name, point) for name, found in series.items() for point in found]
+    columns: Columns = {
+        "metric": [name for name, _ in points],
+        "at": [point.at for _, point in points],
+        "value": [point.value for _, point in points],
+        "series": [point.series for _, point in points],
+        "envelope_id": [point.envelope_id for _, point in points],
+        "model": [point.model for _, point in points],
+    }
+    return answer_file(columns, name="metrics", suffix=request.path_params["suffix"])
 
 
 def read_series(registry: Registry, chosen: Chosen) -> dict[str, list[charts.SeriesPoint]]:

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from controller.web import charts
+from controller.web.exports import Columns, answer_file
 from controller.web.figures import MAX_ROWS
 from controller.web.metrics import MAX_MODELS, NO_VALUE
 from controller.web.render import pages_of
@@ -77,6 +78,20 @@ def show(request: Request) -> Response:
         address=request.url.query,
         max_models=MAX_MODELS,
     )
+
+
+def export(request: Request) -> Response:
+    """Answer with the same values as a file."""
+    chosen = read_chosen(request)
+    dots = read_dots(pages_of(request).connection.registry, chosen)
+    columns: Columns = {
+        "envelope_id": [dot.envelope_id for dot in dots],
+        "model": [dot.model for dot in dots],
+        "series": [dot.series for dot in dots],
+        chosen.x or "x": [dot.x for dot in dots],
+        chosen.y or "y": [dot.y for dot in dots],
+    }
+    return answer_file(columns, name="scatter", suffix=request.path_params["suffix"])
 
 
 def read_dots(registry: Registry, chosen: Chosen) -> list[charts.Dot]:

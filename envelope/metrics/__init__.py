@@ -9,7 +9,7 @@ from envelope.metrics.codec import (
     tabulate_metric,
     words_of,
 )
-from envelope.metrics.frames import frame_of_metrics
+from envelope.metrics.frames import frame_of_metrics, with_fields
 from envelope.metrics.types import METRIC_TYPES, MetricType, metric_types
 from envelope.metrics.values import (
     ConfusionMatrix,
@@ -39,5 +39,6 @@ __all__ = [
     "metric_types",
     "plot_metric",
     "tabulate_metric",
+    "with_fields",
     "words_of",
 ]

@@ -11,7 +11,7 @@ from envelope.metrics.codec import decode_metric
 if TYPE_CHECKING:
     import pandas as pd
 
-    from envelope.registry import EnvelopeRow, MetricPoint
+    from envelope.registry import EnvelopeRow, FieldRow, MetricPoint
 
 
 def frame_of_metrics(
@@ -24,6 +24,21 @@ def frame_of_metrics(
     if form == "latest":
         return _latest(list(rows), points, names)
     return _history(rows, points)
+
+
+def with_fields(
+    frame: pd.DataFrame, rows: Iterable[FieldRow], fields: Sequence[str]
+) -> pd.DataFrame:
+    """Add a column per field to a table that has an envelope in each row."""
+    import pandas as pd
+
+    values = {row.envelope_id: row.values for row in rows}
+    added = {
+        field: [values.get(one, {}).get(field) for one in frame["envelope_id"]]
+        for field in fields
+        if field not in frame
+    }
+    return pd.concat([frame, pd.DataFrame(added, index=frame.index)], axis="columns")
 
 
 def _latest(

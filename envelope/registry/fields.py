@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Connection, Select, or_, select
@@ -46,17 +47,18 @@ class FieldPage:
 
 
 def iterate_fields(
-    registry: Registry, query: str, fields: Sequence[str], *, limit: int
+    registry: Registry, query: str, fields: Sequence[str], *, limit: int | None = None
 ) -> Iterator[FieldRow]:
-    """The newest `limit` matching envelopes, read in pages as the iterator is used."""
-    cursor: str | None = None
-    while limit > 0:
-        page = registry.field_page(query, fields, cursor=cursor)
-        yield from page.items[:limit]
-        limit -= len(page.items)
-        cursor = page.next_cursor
-        if cursor is None:
-            return
+    """The newest `limit` matching envelopes, or all, read in pages as the iterator is used."""
+    return islice(_rows(registry, query, fields), limit)
+
+
+def _rows(registry: Registry, query: str, fields: Sequence[str]) -> Iterator[FieldRow]:
+    page = registry.field_page(query, fields)
+    yield from page.items
+    while page.next_cursor is not None:
+        page = registry.field_page(query, fields, cursor=page.next_cursor)
+        yield from page.items
 
 
 def read_fields(fields: Sequence[str]) -> dict[str, Key]:

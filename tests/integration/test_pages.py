@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import html
+import io
 import re
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
 
 import httpx
+import pandas as pd
 import pytest
 
 from controller.demo import worth_a_look
 from controller.server import serving
 from envelope.connection import connect, disconnect
+from envelope.metrics import frame_of_metrics
 from envelope.registry import Registry
 from envelope.settings import Settings
 from ray_runtime.ports import free_ports
@@ -170,6 +173,31 @@ def test_metrics_as_csv_are_those_of_the_chart(client: httpx.Client, filled: Fil
         ("0.72", "US", filled.ids[1]),
         ("0.74", "US", filled.ids[2]),
     ]
+
+
+def test_metrics_as_parquet_are_those_of_the_frame(
+    client: httpx.Client, filled: Filled, registry: Registry
+) -> None:
+    answer = client.get("/metrics.parquet?names=auc,losses&by=region")
+    found = pd.read_parquet(io.BytesIO(answer.content))
+    rows = registry.find()
+    points = registry.metric_points("", ["auc"])
+    frame = frame_of_metrics(rows, points, ["auc"], "history").sort_values("at")
+    assert found["value"].tolist() == frame["value"].tolist()
+    assert found["envelope_id"].tolist() == frame["envelope_id"].tolist() == list(filled.ids)
+    assert found["at"].tolist() == frame["at"].tolist()
+    assert found["series"].tolist() == ["US", "US", "US", "UK"]
+    assert client.get("/metrics.xlsx").status_code == 404
+
+
+def test_what_is_drawn_against_another_as_a_file(client: httpx.Client, filled: Filled) -> None:
+    path = "/metrics/scatter.{}?x=hyperparameters.weight&y=tags.region&q=tags.region+%3D+'UK'"
+    lines = client.get(path.format("csv")).text.splitlines()
+    wanted = f"{filled.ids[3]},client_ltv,client_ltv,4.0,UK"
+    assert lines == ["envelope_id,model,series,hyperparameters.weight,tags.region", wanted]
+    found = pd.read_parquet(io.BytesIO(client.get(path.format("parquet")).content))
+    assert found.to_csv(index=False).splitlines() == lines
+    assert client.get("/metrics/scatter.csv?x=tags&y=auc").status_code == 400
 
 
 def test_tags_are_set_and_removed(client: httpx.Client, filled: Filled, registry: Registry) -> None:

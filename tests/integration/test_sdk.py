@@ -219,6 +219,13 @@ def test_metrics_of_many_envelopes_as_a_frame() -> None:
     assert frame["auc"].tolist() == [0.2, 0.1, 0.0]
     assert frame["tags.number"].tolist() == ["2", "1", "0"]
     assert len(me.metrics_frame(number="1", form="history")) == 2
+    fields = ["default_function", "tags.number", "hyperparameters.C"]
+    frame = me.metrics_frame("name = 'ltv'", names=["auc"], fields=fields)
+    assert frame.columns.tolist()[4:] == ["auc", "default_function", "hyperparameters.C"]
+    assert frame["default_function"].tolist() == ["double"] * 3
+    assert frame["hyperparameters.C"].isna().all()
+    frame = me.metrics_frame("name = 'ltv'", form="history", fields=["tags.number"])
+    assert frame["tags.number"].tolist() == ["2", "2", "1", "1", "0", "0"]
 
 
 def test_a_training_job_that_saves_from_many_threads_loses_nothing() -> None:
