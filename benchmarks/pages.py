@@ -31,6 +31,7 @@ from sqlalchemy import Connection, text
 import envelope as me
 from controller.server import serving
 from envelope.connection import connect
+from envelope.store import function_path
 from ray_runtime.ports import free_ports
 
 LIMIT_MS = 300.0
@@ -42,6 +43,7 @@ METRICS = {  # of envelope n at its k-th point
     "mae": "5.0 + (n % 53) - k",
     "logloss": "0.1 + (n % 17) / 20.0",
 }
+CAPTURED = 200  # models of one canonical name whose statistics are there
 CURVES = 50  # every so many envelopes have a curve of 1,000 points
 POINTS = 2  # of each metric of each envelope
 NUMBERS = (
@@ -65,6 +67,7 @@ def main() -> int:
         with connect().registry.database.writing() as connection:
             insert_envelopes(connection, saved.id, options.envelopes)
             points = connection.scalar(text("SELECT count(*) FROM metric_points"))
+        copy_functions(saved, options.envelopes)
         print(machine())
         print(
             f"{options.envelopes:,} envelopes, {points:,} metric points, "
@@ -149,6 +152,14 @@ def insert_envelopes(connection: Connection, like: str, count: int) -> None:
     )
 
 
+def copy_functions(saved: me.Envelope, count: int) -> None:
+    """Write the function of the newest envelopes of a page of statistics into the store."""
+    store, (name,) = connect().store, saved.functions
+    data = store.folder.read(function_path(saved.id, name))
+    for n in range(min(2 * SERIES, count) - CAPTURED, min(2 * SERIES, count)):
+        store.folder.write(function_path(f"00{n:024}", name), data)
+
+
 def pages(envelope_id: str) -> dict[str, str]:
     """The address of each page that is measured."""
 
@@ -160,6 +171,9 @@ def pages(envelope_id: str) -> dict[str, str]:
 
     def scatter(**asked: str) -> str:
         return "/metrics/scatter?" + urlencode(asked)
+
+    def captured(**asked: str) -> str:
+        return "/metrics/statistics?" + urlencode(asked)
 
     def compare(**asked: str) -> str:
         return "/metrics/compare?" + urlencode(asked)
@@ -180,6 +194,8 @@ def pages(envelope_id: str) -> dict[str, str]:
         "scatter: two metrics of 1,000 models": scatter(q=one, x="auc", y="loss", by="region"),
         "scatter: a hyperparameter of 1,000 models": scatter(q=one, x="hyperparameters.C", y="auc"),
         "scatter: the newest 1,000 of all": scatter(x="auc", y="loss", by="team"),
+        "statistics: 22 columns of 200 models": captured(q=one),
+        "statistics: one column of 200 models": captured(q=one, columns="input.x0", by="region"),
         "compare: a curve of the newest 10": compare(q=one, name="roc"),
         "compare: a metric that nothing has": compare(name="nothing"),
     }

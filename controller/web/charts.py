@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from controller.web.moments import columns_of
 from envelope.metrics.plots import Spec, chart, line
 
 MAX_PLOTS = 60  # of one function's columns
@@ -161,20 +162,15 @@ def _axis(field: str, title: str, values: Sequence[str | float | bool]) -> dict[
 
 def statistics(known: Mapping[str, Any]) -> dict[str, list[Plot]]:
     """Return charts of a function's input and output statistics; none of sensitive columns."""
-    plots = {side: list(_plots(known.get(side) or {}))[:MAX_PLOTS] for side in ("input", "output")}
-    return {side: found for side, found in plots.items() if found}
-
-
-def _plots(known: Mapping[str, Any], prefix: str = "") -> Iterable[Plot]:
-    for name, member in (known.get("members") or {}).items():
-        yield from _plots(member, f"{name}.")
-    columns = known.get("columns") or {}
-    if "column" in known:
-        columns = {prefix.removesuffix(".") or "value": known["column"]}
-        prefix = ""
-    for name, column in columns.items():
-        if plot := column_plot(f"{prefix}{name}", column):
-            yield plot
+    drawn = {
+        side: [
+            plot
+            for name, column in columns_of(known.get(side) or {})
+            if (plot := column_plot(name, column))
+        ]
+        for side in ("input", "output")
+    }
+    return {side: plots[:MAX_PLOTS] for side, plots in drawn.items() if plots}
 
 
 def column_plot(name: str, column: Mapping[str, Any]) -> Plot | None:

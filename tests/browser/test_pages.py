@@ -373,6 +373,7 @@ def test_everybody_can_use_every_page_also_on_a_phone(
         "/forms/batch-job?query=tags.region = 'US'",
         "/metrics",
         "/metrics/scatter?x=hyperparameters.weight&y=auc",
+        "/metrics/statistics",
         "/metrics/compare",
         "/metrics/compare?name=confusion",
         "/audit",

@@ -77,6 +77,9 @@ PAGES = [
     ("/metrics/scatter?x=hyperparameters.weight&y=auc&by=region", "metrics.auc against"),
     ("/metrics/scatter?x=auc&y=nothing", "No model has both"),
     ("/metrics/scatter", "hyperparameters.weight"),
+    ("/metrics/statistics", "input.income over time"),
+    ("/metrics/statistics?columns=output.value&moments=max&by=region", "output.value over time"),
+    ("/metrics/statistics?function=none", "Nothing of these columns was captured"),
     ("/metrics/compare", "gain of several models"),
     ("/metrics/compare?id={id}&id={other}&name=losses&by=region", "losses of several models"),
     ("/metrics/compare?name=confusion", "as a table"),
@@ -198,6 +201,20 @@ def test_what_is_drawn_against_another_as_a_file(client: httpx.Client, filled: F
     found = pd.read_parquet(io.BytesIO(client.get(path.format("parquet")).content))
     assert found.to_csv(index=False).splitlines() == lines
     assert client.get("/metrics/scatter.csv?x=tags&y=auc").status_code == 400
+
+
+def test_statistics_of_what_was_captured_as_a_file(client: httpx.Client, filled: Filled) -> None:
+    path = "/metrics/statistics.csv?columns=output.value,input.region&moments=max,levels&by=region"
+    lines = client.get(path).text.splitlines()
+    assert lines[0] == "column,at,value,series,envelope_id,model"
+    assert len(lines) == 1 + 4 * 3  # of four models a maximum and two levels
+    frame = pd.read_parquet(io.BytesIO(client.get(path.replace("csv", "parquet", 1)).content))
+    largest = frame[frame["series"].str.endswith("max")]
+    assert largest["value"].tolist() == [58.5, 117.0, 175.5, 234.0]
+    assert largest["series"].tolist() == ["US, max"] * 3 + ["UK, max"]
+    assert largest["envelope_id"].tolist() == list(filled.ids)
+    shares = frame[frame["series"].str.endswith("is US")]
+    assert shares["value"].tolist() == [0.5] * 4
 
 
 def test_tags_are_set_and_removed(client: httpx.Client, filled: Filled, registry: Registry) -> None:

@@ -19,6 +19,7 @@ from controller.web.charts import (
     statistics,
     time_series,
 )
+from controller.web.moments import is_wanted, moments_of
 from envelope.capture.statistics import statistics_of
 from envelope.metrics import (
     ConfusionMatrix,
@@ -124,6 +125,46 @@ def test_columns_are_drawn_by_what_they_hold() -> None:
     assert (number[0]["x"], number[-1]["x"]) == (1.0, 4.0)
     assert drawn["number"].note == "mean 2.333, 10 null"
     assert [one["level"] for one in values_of(drawn["level"].spec)] == ["a", "b"]
+
+
+def test_moments_of_columns_are_followed() -> None:
+    frame = pd.DataFrame(
+        {
+            "age": [1.0, 2.0, None, 5.0],
+            "city": ["LA", "LA", None, "NY"],
+            "when": pd.date_range("2026-01-01", periods=4),
+            "private": ["x"] * 4,
+        }
+    )
+    answer = {"value": pd.Series([True, False]), "rows": frame[["age"]]}
+    found = moments_of(
+        {
+            "input": statistics_of(frame, sensitive=["private"]),
+            "output": statistics_of(answer),
+        }
+    )
+    assert list(found) == [
+        "input.age",
+        "input.city",
+        "input.when",
+        "output.value",
+        "output.rows.age",
+    ]
+    age = found["input.age"]
+    assert (age["nulls"], age["min"], age["q50"], age["max"]) == (0.25, 1.0, 2.0, 5.0)
+    assert found["input.city"] == {"nulls": 0.25, "distinct": 2.0, "is LA": 0.5, "is NY": 0.25}
+    assert "min" not in found["input.when"]  # a time is no number
+    assert found["output.value"]["is true"] == 0.5
+    assert found["output.rows.age"] == age
+    assert moments_of({}) == {}
+
+
+@pytest.mark.parametrize(
+    ("moment", "wanted", "is_one"),
+    [("mean", ("mean",), True), ("mean", ("levels",), False), ("is US", ("levels",), True)],
+)
+def test_levels_ask_for_each_of_them(moment: str, wanted: tuple[str, ...], is_one: bool) -> None:
+    assert is_wanted(moment, wanted) == is_one
 
 
 def test_levels_that_are_not_drawn_are_counted() -> None:
