@@ -14,6 +14,7 @@ from functools import partial
 
 from ulid import ULID
 
+from controller.gate_runner import GateRunner
 from controller.lease import Tenure
 from controller.loop import Controller, Lead, run
 from controller.notify import start_notifiers, webhooks_of
@@ -25,6 +26,7 @@ from envelope.connection import Connection, connect
 from envelope.errors import EnvelopeError
 from envelope.settings import Settings
 from ray_runtime import connection as cluster
+from ray_runtime.jobs import RayJobs
 
 log = logging.getLogger("controller")
 
@@ -54,6 +56,12 @@ def main(settings: Settings | None = None, *, has_pages: bool = True) -> int:
         start_notifiers(
             connection.registry, webhooks, settings.home / "run", stop, leads=tenure.leads
         )
+        GateRunner(
+            connection.registry,
+            RayJobs(settings),
+            clock=lambda: datetime.now(UTC),
+            leads=tenure.leads,
+        ).start(stop)
         with serving(connection) if has_pages else nullcontext():
             run(
                 connection.registry,

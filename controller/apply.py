@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from controller.state import (
     Action,
     App,
+    AskGate,
     CreateRelease,
     DeleteApp,
     Deploy,
@@ -95,6 +96,8 @@ def perform(
                 _make(action, registry)
             elif isinstance(action, CreateRelease):
                 _create(action, registry)
+            elif isinstance(action, AskGate):
+                _ask(action, registry)
             elif isinstance(action, MoveRelease):
                 _move(action, registry)
             elif isinstance(action, RollBack):
@@ -127,6 +130,15 @@ def _create(action: CreateRelease, registry: Registry) -> None:
         reason=wanted.reason,
     )
     _log_state(action.deployment, row.id, "candidate", wanted.reason)
+
+
+def _ask(action: AskGate, registry: Registry) -> None:
+    asked = action.asked
+    registry.ask_gate_run(
+        action.deployment, action.envelope_id, asked.gate, spec=asked.spec, actor=ACTOR
+    )
+    facts = {"deployment": action.deployment, "envelope": action.envelope_id, "gate": asked.gate}
+    log.info("gate asked for", extra=facts)
 
 
 def _move(action: MoveRelease, registry: Registry) -> None:

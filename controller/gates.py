@@ -2,18 +2,20 @@
 
 Nothing of a model is loaded here. Whether the sample replays, and how long its calls take where it
 will run, is judged by the replica before it counts as ready; a start that fails there fails the
-release. A gate that cannot be judged holds the release.
+release. What runs on the cluster is judged by what is recorded of its run. A gate that cannot be
+judged holds the release.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from controller.gate_jobs import AskedGate, gates_that_run
 from envelope.config import DeploymentConfig, Gates
 from envelope.manifest import Function
 from envelope.metric_gates import MetricGate, parse_metric_gate
-from envelope.registry import EnvelopeFacts
+from envelope.registry import EnvelopeFacts, GateRun
 from envelope.schema.compatibility import breaking_changes
 from envelope.schema.fits import Extra
 
@@ -35,13 +37,24 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """What judges it is running, or has to begin: it is no fault, and ends by itself.
+
+    to_ask: the gates that have not been asked to run yet.
+    """
+
+    reason: str
+    to_ask: tuple[AskedGate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rejected:
     """It must not be started."""
 
     reason: str
 
 
-Verdict = Passed | Held | Rejected
+Verdict = Passed | Waiting | Held | Rejected
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,11 +62,13 @@ class Subject:
     """What is known of an envelope without loading it.
 
     functions: those that are served. failed_proof: what the last proof said, if it failed.
+    runs: of the gates that run on the cluster, by the name of the gate.
     """
 
     facts: EnvelopeFacts
     functions: Mapping[str, Function]
     failed_proof: str | None = None
+    runs: Mapping[str, GateRun] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -75,11 +90,13 @@ def gates_of(config: DeploymentConfig) -> list[Gate]:
     found += [_metric(parse_metric_gate(text)) for text in gates.metrics]
     found += [_compatible(config.extra_columns)] if gates.interface == "compatible" else []
     found += [_has_sample] if gates.sla is not None else []
-    return found
+    return found + [_ran(asked) for asked in gates_that_run(config)]
 
 
 def judge(gates: Sequence[Gate], candidate: Subject, live: Subject | None) -> Verdict:
-    """Return the first rejection, else all that cannot be judged, else Passed.
+    """Return the first rejection, else what runs and all that cannot be judged, else Passed.
+
+    What runs may set the very tag or metric that another gate waits for.
 
     live: the envelope that the candidate would replace; None when nothing is live.
     """
@@ -88,6 +105,12 @@ def judge(gates: Sequence[Gate], candidate: Subject, live: Subject | None) -> Ve
         if isinstance(verdict, Rejected):
             return verdict
     held = [verdict.reason for verdict in verdicts if isinstance(verdict, Held)]
+    waiting = [verdict for verdict in verdicts if isinstance(verdict, Waiting)]
+    if waiting:
+        return Waiting(
+            reason="; ".join([*(verdict.reason for verdict in waiting), *held]),
+            to_ask=tuple(asked for verdict in waiting for asked in verdict.to_ask),
+        )
     if held:
         return Held(reason="; ".join(held))
     found = [verdict.reason for verdict in verdicts if verdict.reason]
@@ -101,7 +124,8 @@ def describe_gates(gates: Gates) -> list[str]:
     found += list(gates.metrics)
     found += ["schema compatible with live"] if gates.interface == "compatible" else []
     found += [f"p99 of the sample <= {gates.sla.p99_ms:g} ms"] if gates.sla else []
-    return found
+    job = gates.validation_job
+    return found + ([f"the job `{job.entrypoint}` succeeds"] if job else [])
 
 
 # --- one gate each
@@ -214,3 +238,27 @@ def _row_change(name: str, was_row_wise: bool, is_row_wise: bool) -> Iterator[st
         yield f"{name}: one row is answered by the whole output, it was by that row's"
     elif is_row_wise and not was_row_wise:
         yield f"{name}: one row is answered by that row's output, it was by the whole"
+
+
+def _ran(asked: AskedGate) -> Gate:
+    """What is recorded of a run on the cluster. It is asked for where nothing is."""
+
+    def gate(candidate: Subject, live: Subject | None) -> Verdict:
+        run = candidate.runs.get(asked.gate)
+        if run is None:
+            return Waiting(reason=f"{asked.what} is about to run", to_ask=(asked,))
+        match run.state:
+            case "asked":
+                why = f": {run.reason}" if run.reason else ""
+                return Waiting(reason=f"{asked.what} is about to run{why}")
+            case "running":
+                return Waiting(reason=f"{asked.what} is running, as job {run.job_id}")
+            case "passed":
+                return Passed(reason=f"{asked.what} {run.reason}")
+            case "refused":
+                return Rejected(reason=f"{asked.what} {run.reason}")
+            case "unjudged":
+                again = f"`envelope deploy {run.envelope_id} --to {run.deployment}` runs it again"
+                return Held(reason=f"{asked.what} {run.reason}; {again}")
+
+    return gate

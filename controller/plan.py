@@ -16,11 +16,12 @@ from dataclasses import replace
 from datetime import datetime
 
 from controller import rollout, warm
-from controller.gates import Passed, Rejected
+from controller.gates import Passed, Rejected, Waiting
 from controller.state import (
     TRIED,
     Action,
     App,
+    AskGate,
     CreateRelease,
     DeleteApp,
     Deploy,
@@ -220,10 +221,19 @@ def _judge(
         return [_move(name, current, "gated", verdict.reason)]
     if isinstance(verdict, Rejected):
         return [_move(name, current, "rejected", verdict.reason, current.version)]
+    asks: list[Action] = []
+    to_state = "held"
+    if isinstance(verdict, Waiting):
+        asks = [
+            AskGate(deployment=name, envelope_id=current.envelope_id, asked=asked)
+            for asked in verdict.to_ask
+        ]
+        # Nobody has to do anything about it, so it is not held.
+        to_state = "candidate" if current.state in ("candidate", "held") else "held"
     kept = _keep(name, live, seen, now)
-    if (current.state, current.reason) == ("held", verdict.reason):
-        return kept
-    return [_move(name, current, "held", verdict.reason), *kept]
+    if (current.state, current.reason) == (to_state, verdict.reason):
+        return [*asks, *kept]
+    return [*asks, _move(name, current, to_state, verdict.reason), *kept]
 
 
 def _prepare(

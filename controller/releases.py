@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from controller.apply import Prepared
+from controller.gate_jobs import gates_that_run
 from controller.gates import Held, Passed, Subject, Verdict, gates_of, judge
 from controller.state import NEVER, ON_THEIR_WAY, Release
 from envelope.config import DeploymentConfig
 from envelope.errors import ClusterError, EnvelopeError, IntegrityError, StorageError
 from envelope.manifest import Function
-from envelope.registry import DeploymentRow, EnvelopeFacts, EnvelopeRow, Registry, ReleaseRow
+from envelope.registry import (
+    DeploymentRow,
+    EnvelopeFacts,
+    EnvelopeRow,
+    GateRun,
+    Registry,
+    ReleaseRow,
+)
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +129,9 @@ class Releases:
     ) -> Verdict:
         """What the gates would say of a new release."""
         functions = facts(envelope_id)[0].functions
-        return self._verdict(deployment.config, (envelope_id, functions), live, facts)
+        return self._verdict(
+            deployment.name, deployment.config, (envelope_id, functions), live, facts
+        )
 
     def _known(self, row: ReleaseRow) -> _Known:
         if row.id not in self._of_releases:
@@ -174,27 +184,38 @@ class Releases:
 
     def _judge(self, row: ReleaseRow, live: ReleaseRow | None, facts: FactsOf) -> Verdict:
         known = self._known(row)
-        return self._verdict(known.config, (row.envelope_id, known.functions), live, facts)
+        candidate = (row.envelope_id, known.functions)
+        return self._verdict(row.deployment, known.config, candidate, live, facts)
 
     def _verdict(
         self,
+        deployment: str,
         config: DeploymentConfig,
         candidate: tuple[str, Mapping[str, str]],
         live: ReleaseRow | None,
         facts: FactsOf,
     ) -> Verdict:
         gates = gates_of(config)
+        runs = self._runs(deployment, config, candidate[0])
         other = (live.envelope_id, self._known(live).functions) if live else None
         try:
             return judge(
                 gates,
-                self._subject(*candidate, facts),
+                replace(self._subject(*candidate, facts), runs=runs),
                 self._subject(*other, facts) if other else None,
             )
         except EnvelopeError as exc:
             if is_retryable(exc):
                 raise
             return Held(reason=f"it cannot be judged: {exc}")
+
+    def _runs(
+        self, deployment: str, config: DeploymentConfig, envelope_id: str
+    ) -> Mapping[str, GateRun]:
+        """What was recorded of the gates that run; nothing is read where none does."""
+        if not gates_that_run(config):
+            return {}
+        return {run.gate: run for run in self._registry.gate_runs(deployment, envelope_id)}
 
     def _subject(self, envelope_id: str, functions: Mapping[str, str], facts: FactsOf) -> Subject:
         found, failed_proof = facts(envelope_id)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from controller.gates import Passed, Verdict
+from controller.gate_jobs import AskedGate
+from controller.gates import Passed, Verdict, Waiting
 from envelope.config import Rollout
 from envelope.registry import Made
 from ray_runtime.traffic import Split, Traffic
@@ -141,6 +142,15 @@ class CreateRelease:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AskGate:
+    """Ask for a gate that runs on the cluster. Asked twice, it runs once."""
+
+    deployment: str
+    envelope_id: str
+    asked: AskedGate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MoveRelease:
     """Record a transition. app_version: of what failed; another one is tried anew.
 
@@ -193,7 +203,16 @@ class SetSplit:
     split: Split | None
 
 
-Action = MakeDeployment | CreateRelease | MoveRelease | RollBack | Deploy | DeleteApp | SetSplit
+Action = (
+    MakeDeployment
+    | CreateRelease
+    | AskGate
+    | MoveRelease
+    | RollBack
+    | Deploy
+    | DeleteApp
+    | SetSplit
+)
 TRIED = ("shadow", "canary")  # beside the live one
 ON_THEIR_WAY = ("candidate", "gated", *TRIED, "starting")
 
@@ -209,7 +228,7 @@ def is_waiting(desired: Desired, seen: Observed) -> bool:
     app, live = seen.app, live_of(seen.releases)
     if desired.is_removed:
         return bool(seen.releases)
-    if any(release.state in ON_THEIR_WAY for release in seen.releases):
+    if any(release.state in ON_THEIR_WAY and not _is_run(release) for release in seen.releases):
         return True
     if seen.challenger is not None or seen.traffic.split is not None:
         return True
@@ -220,3 +239,8 @@ def is_waiting(desired: Desired, seen: Observed) -> bool:
     if live.version is None:
         return False
     return app is None or app.version != live.version or app.status in ("starting", "deleting")
+
+
+def _is_run(release: Release) -> bool:
+    """Whether a gate runs, whose end the registry's feed will tell."""
+    return release.state == "candidate" and isinstance(release.verdict, Waiting)

@@ -30,7 +30,7 @@ FEED_PAGE = 1000  # more changes than this at once: reread everything instead
 RECHECK = 20  # rules whose matches are read again while nothing else happens, some 3 ms each
 RECHECK_BUSY = 1  # and while something does, which is not to wait for them
 FACTS = 2000  # envelopes whose facts are kept, some 10 kB each
-OF_ENVELOPES = frozenset({"envelope", "tag", "metric", "function", "proof"})
+OF_ENVELOPES = frozenset({"envelope", "tag", "metric", "function", "proof", "gate_run"})
 EVERYTHING = OF_ENVELOPES | {"deployment", "rule", "batch_job", "release"}
 
 

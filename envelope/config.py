@@ -60,6 +60,48 @@ class Sla(_Config):
     p99_ms: float = Field(gt=0)
 
 
+FROM_FILE = {"is_file": True}  # the context of what is read from a file
+
+
+def _expand(path: str, info: ValidationInfo) -> str:
+    if not (info.context or {}).get("is_file"):
+        return path  # of a request: this process's environment is none of the caller's business
+    expanded = os.path.expanduser(os.path.expandvars(path))
+    if "$" in expanded:
+        raise ValueError("names an environment variable that is not set here")
+    return expanded
+
+
+# A place that differs from machine to machine: `$VARIABLE` and `~` are filled in where a file is
+# read, and only there.
+Location = Annotated[str, StringConstraints(min_length=1), AfterValidator(_expand)]
+
+
+def _check_working_dir(path: str) -> str:
+    if "://" not in path and not os.path.isabs(path):
+        raise ValueError(
+            "write the folder in full, as it is where the controller runs, or the URL of a zip "
+            "file such as s3://bucket/validation.zip"
+        )
+    return path
+
+
+WorkingDir = Annotated[Location, AfterValidator(_check_working_dir)]
+
+
+class ValidationJob(_Config):
+    """A job of the cluster that scores a candidate, and fails if it should not be live.
+
+    entrypoint: the command; {envelope_id} and {deployment} are filled in.
+    working_dir: a folder where the controller runs, or the URL of a zip file, in which it starts.
+    timeout_s: of its run; then it is stopped, and nothing is judged.
+    """
+
+    entrypoint: Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+    working_dir: WorkingDir | None = None
+    timeout_s: float = Field(default=3600, gt=0)
+
+
 class Gates(_Config):
     """What an envelope must pass before it is live on a deployment.
 
@@ -67,6 +109,7 @@ class Gates(_Config):
     metrics: such as "auc >= 0.8", or "auc >= live - 0.01" next to what is live.
     schema: compatible: callers of what is live notice nothing; any: not judged.
     sla: the sample is answered in time.
+    validation_job: a job of the cluster succeeds.
     """
 
     proved: bool = False
@@ -74,6 +117,7 @@ class Gates(_Config):
     metrics: tuple[Annotated[str, AfterValidator(_check_metric_gate)], ...] = ()
     interface: Literal["compatible", "any"] = Field(default="compatible", alias="schema")
     sla: Sla | None = None
+    validation_job: ValidationJob | None = None
 
 
 _AGE = re.compile(r"(\d+)([mhd])")
@@ -184,23 +228,6 @@ class RuleConfig(_Config):
     deploy_to: str
     priority: int = 0
     paused: bool = False
-
-
-FROM_FILE = {"is_file": True}  # the context of what is read from a file
-
-
-def _expand(path: str, info: ValidationInfo) -> str:
-    if not (info.context or {}).get("is_file"):
-        return path  # of a request: this process's environment is none of the caller's business
-    expanded = os.path.expanduser(os.path.expandvars(path))
-    if "$" in expanded:
-        raise ValueError("names an environment variable that is not set here")
-    return expanded
-
-
-# A place that differs from machine to machine: `$VARIABLE` and `~` are filled in where a file is
-# read, and only there.
-Location = Annotated[str, StringConstraints(min_length=1), AfterValidator(_expand)]
 
 
 class BatchInput(_Config):

@@ -91,7 +91,13 @@ class World:
         self.fuse = Fuse()
         registry: Any = Fused(
             self.registry,
-            ("make_deployment", "create_release", "move_release", "request_rollback"),
+            (
+                "make_deployment",
+                "create_release",
+                "ask_gate_run",
+                "move_release",
+                "request_rollback",
+            ),
             self.fuse,
         )
         releases = Releases(registry, prepare=self.prepare, read_function=self._function)

@@ -9,7 +9,8 @@ from typing import Literal
 
 from controller.apply import Prepared
 from controller.state import App
-from envelope.errors import ClusterError, Deposed
+from envelope.errors import ClusterError, ConfigError, Deposed
+from ray_runtime.jobs import Job, JobSpec
 from ray_runtime.traffic import Answers, Split, Tally, Traffic
 
 ROUTING_S = 0.4
@@ -287,3 +288,53 @@ class LedServe:
     def split(self, splits: Mapping[str, Split | None]) -> None:
         self._serve.admit(self._epoch)
         self._serve.split(splits)
+
+
+class FakeJobs:
+    """A job server: a job is pending until somebody says how it goes on, and has one id."""
+
+    def __init__(self) -> None:
+        self.submitted: list[JobSpec] = []
+        self.stopped: list[str] = []
+        self.is_down = False
+        self.refuses: str | None = None  # why it takes no job
+        self._jobs: dict[str, Job] = {}
+        self._logs: dict[str, list[str]] = {}
+
+    # --- what the controller calls
+
+    def look(self, job_id: str) -> Job | None:
+        self._check()
+        return self._jobs.get(job_id)
+
+    def submit(self, spec: JobSpec) -> None:
+        self._check()
+        if self.refuses is not None:
+            raise ConfigError(self.refuses)
+        if spec.job_id not in self._jobs:
+            self.submitted.append(spec)
+            self._jobs[spec.job_id] = Job(status="pending")
+
+    def stop(self, job_id: str) -> None:
+        self._check()
+        self.stopped.append(job_id)
+        self._jobs[job_id] = Job(status="stopped")
+
+    def last_lines(self, job_id: str, count: int) -> Sequence[str]:
+        self._check()
+        return self._logs.get(job_id, [])[-count:]
+
+    # --- what tests do to it
+
+    def goes(self, job: Job, *log: str) -> None:
+        """Let the job that was submitted last go on like this."""
+        job_id = self.submitted[-1].job_id
+        self._jobs[job_id], self._logs[job_id] = job, list(log)
+
+    def lose_everything(self) -> None:
+        """The cluster ends, and its jobs with it."""
+        self._jobs.clear()
+
+    def _check(self) -> None:
+        if self.is_down:
+            raise ClusterError("the job server does not answer")

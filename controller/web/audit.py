@@ -60,7 +60,7 @@ def overview(request: Request) -> Response:
 def address_of(change: Change) -> str | None:
     """Return the page about what was changed, where there is one."""
     match change.kind:
-        case "envelope" | "tag" | "function" | "proof":
+        case "envelope" | "tag" | "function" | "proof" | "gate_run":
             return f"/models/{change.key}"
         case "metric":
             return f"/models/{change.key}/metrics"

@@ -31,6 +31,7 @@ from envelope.registry.engine import BUSY_TIMEOUT_S, Clock, Database, open_datab
 from envelope.registry.envelopes import EnvelopePage, EnvelopeRow
 from envelope.registry.exclusions import Exclusion, Pause
 from envelope.registry.fields import FieldPage, FieldRow
+from envelope.registry.gate_runs import GateRun, RunState
 from envelope.registry.heartbeat import ControllerRow
 from envelope.registry.history import History
 from envelope.registry.lease import Lease
@@ -56,6 +57,7 @@ __all__ = [
     "Exclusion",
     "FieldPage",
     "FieldRow",
+    "GateRun",
     "History",
     "Lease",
     "Made",
@@ -70,6 +72,7 @@ __all__ = [
     "Report",
     "Role",
     "RuleRow",
+    "RunState",
     "StaleRelease",
     "StaleState",
     "TagChange",

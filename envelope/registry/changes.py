@@ -28,6 +28,7 @@ KINDS = (
     "deployment",
     "envelope",
     "function",
+    "gate_run",
     "metric",
     "proof",
     "protected_tag",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from envelope.config import DeploymentConfig, DesiredState
 from envelope.deployment_names import MOST_TAGS
@@ -14,6 +15,7 @@ from envelope.registry import (
     deployments,
     envelopes,
     exclusions,
+    gate_runs,
     releases,
     versions,
 )
@@ -21,6 +23,7 @@ from envelope.registry.delivery import BatchJobRow, RuleRow
 from envelope.registry.deployments import DeploymentRow
 from envelope.registry.engine import Database
 from envelope.registry.exclusions import Exclusion, Pause
+from envelope.registry.gate_runs import GateRun, RunState
 from envelope.registry.metrics import check_time
 from envelope.registry.query import parse
 from envelope.registry.releases import NewRelease, ReleaseEvent, ReleaseRow
@@ -96,6 +99,7 @@ class DeliveryRegistry:
         """Pin a deployment to an envelope and record a release; a controller carries it out.
 
         A deployment that is missing is created with the default config; a removed one comes back.
+        Gates that ran on the cluster and did not pass run again.
         Raises ModelNotFound; ConfigError for a name or an end time that cannot be, and for what was
         rolled back there.
         """
@@ -109,6 +113,7 @@ class DeliveryRegistry:
             row = deployments.put_deployment(writer, deployment)
             exclusions.refuse_excluded(writer, deployment, envelope_id)
             deployments.pin(writer, deployment, envelope_id, until)
+            gate_runs.ask_again(writer, deployment, envelope_id)
             new = NewRelease(
                 deployment=deployment,
                 envelope_id=envelope_id,
@@ -291,3 +296,32 @@ class DeliveryRegistry:
     def release_events(self, release_id: str) -> list[ReleaseEvent]:
         """Every transition of a release, oldest first."""
         return releases.read_events(self.database, release_id)
+
+    # --- gates that run on the cluster
+
+    def ask_gate_run(
+        self,
+        deployment: str,
+        envelope_id: str,
+        gate: str,
+        *,
+        spec: Mapping[str, Any],
+        actor: str,
+    ) -> bool:
+        """Ask for a gate to run for an envelope on a deployment, once; whether that is new."""
+        with changes.writing(self.database, actor) as writer:
+            envelopes.lock(writer, envelope_id)
+            return gate_runs.ask(writer, deployment, envelope_id, gate, spec)
+
+    def record_gate_run(self, run: GateRun, state: RunState, reason: str, *, actor: str) -> bool:
+        """Record how far a gate's run is; False where it has ended meanwhile, or is another."""
+        with changes.writing(self.database, actor) as writer:
+            return gate_runs.record(writer, run, state, reason)
+
+    def gate_runs(self, deployment: str, envelope_id: str) -> list[GateRun]:
+        """What the gates that run on the cluster said of an envelope on a deployment."""
+        return gate_runs.read_of(self.database, deployment, envelope_id)
+
+    def gate_runs_under_way(self) -> list[GateRun]:
+        """The runs that have not ended, of those not begun only what an open release waits for."""
+        return gate_runs.read_under_way(self.database)

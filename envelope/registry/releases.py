@@ -24,7 +24,8 @@ from envelope.registry.text import check_text
 _GIVEN_UP = frozenset({"retired", "rejected", "failed", "rolled_back", "removed"})
 TRIED = ("shadow", "canary")  # beside the live one
 TRANSITIONS: Mapping[str, frozenset[str]] = {
-    "candidate": frozenset({"gated", "held", "starting"}) | _GIVEN_UP,
+    # Again, for what it waits for: a gate that runs.
+    "candidate": frozenset({"candidate", "gated", "held", "starting"}) | _GIVEN_UP,
     "gated": frozenset({*TRIED, "starting", "held"}) | _GIVEN_UP,
     "shadow": frozenset({"shadow", "starting", "held"}) | _GIVEN_UP,  # once per step, and reason
     "canary": frozenset({"canary", "starting", "held"}) | _GIVEN_UP,

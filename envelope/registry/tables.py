@@ -335,6 +335,27 @@ release_events = Table(
     Index("release_events_by_release", "release_id", "id"),
 )
 
+# What gates that run on the cluster said. gate: its kind and a hash of its config. spec: what ran.
+# attempt: from 1.
+gate_runs = Table(
+    "gate_runs",
+    metadata,
+    Column("deployment", WORDS, ForeignKey("deployments.name"), primary_key=True),
+    _envelope_id(primary_key=True),
+    Column("gate", WORDS, primary_key=True),
+    Column("spec", Json, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("state", WORDS, nullable=False),
+    Column("reason", WORDS, nullable=False),
+    Column("at", UtcTime, nullable=False),
+    Index(
+        "gate_runs_under_way",
+        "state",
+        sqlite_where=text("state IN ('asked', 'running')"),
+        postgresql_where=text("state IN ('asked', 'running')"),
+    ),
+)
+
 # What was rolled back. back_to: the envelope that takes its place until a newer one comes.
 exclusions = Table(
     "exclusions",

@@ -294,6 +294,53 @@ def _leader(registry: Registry) -> int | None:
     return lease.pid if lease is not None and lease.is_held else None
 
 
+VALIDATE = """
+import sys
+import envelope as me
+from rows import ROW
+
+candidate = me.get(sys.argv[1])
+answer = float(candidate.query(ROW)[0])
+candidate.log_metrics(answer=answer)
+if answer > 6:
+    sys.exit(f"it answers {answer}, which is too much")
+candidate.set_tags(approved="yes")
+"""
+
+GATED = """
+deployments:
+  {name}:
+    start_timeout_s: 60
+    gates:
+      tags: {{approved: "yes"}}
+      validation_job: {{entrypoint: "python validate.py {{envelope_id}}", working_dir: {folder}}}
+"""
+
+
+def test_a_job_of_the_cluster_judges_a_candidate(delivery: Delivery, tmp_path: Path) -> None:
+    folder = tmp_path / "validation"
+    folder.mkdir()
+    (folder / "validate.py").write_text(VALIDATE)
+    (folder / "rows.py").write_text(f"ROW = {ROW}")
+    (tmp_path / "gated.yaml").write_text(GATED.format(name=delivery.name, folder=folder))
+    delivery.command("apply", "-f", str(tmp_path / "gated.yaml"))
+    good, bad = save(times(2.0)), save(times(3.0))
+    delivery.tag(good)
+    delivery.wait(lambda: bool(delivery.connection.registry.gate_runs(delivery.name, good)))
+    delivery.kill_controller()
+    delivery.wait_until_live(good)
+    assert me.get(good).metrics()["answer"] == 6.0
+    history = delivery.connection.registry.tag_history(good)
+    assert {change.actor for change in history if change.key == "approved"} == {
+        f"validation-job@{delivery.name}"
+    }
+
+    delivery.tag(bad)
+    delivery.wait(lambda: (bad, "rejected") in delivery.states())
+    assert delivery.releases()[-1].reason.endswith("it answers 9.0, which is too much")
+    assert delivery.states() == [(good, "live"), (bad, "rejected")], "each once"
+
+
 def replica_pids_of(delivery: Delivery) -> set[int]:
     delivery.platform.connect()
     return replica_pids(delivery.name)

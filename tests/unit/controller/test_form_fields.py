@@ -24,6 +24,7 @@ from envelope.config import (
     RolloutStep,
     RuleConfig,
     Sla,
+    ValidationJob,
 )
 
 FULL = DeploymentConfig(
@@ -38,6 +39,9 @@ FULL = DeploymentConfig(
         metrics=("auc >= 0.8", "auc >= live - 0.01"),
         schema="any",
         sla=Sla(p99_ms=20),
+        validation_job=ValidationJob(
+            entrypoint="python validate.py {envelope_id}", working_dir="/srv/validation"
+        ),
     ),
     rollout=Rollout(
         strategy="shadow",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from controller.gate_jobs import gates_that_run
 from controller.gates import (
     Gate,
     Held,
@@ -13,13 +15,14 @@ from controller.gates import (
     Rejected,
     Subject,
     Verdict,
+    Waiting,
     describe_gates,
     gates_of,
     judge,
 )
 from envelope.config import DeploymentConfig
 from envelope.manifest import Function, RowWise, Sample
-from envelope.registry import EnvelopeFacts
+from envelope.registry import EnvelopeFacts, GateRun, RunState
 from envelope.schema import types as t
 from tests.fakes import START
 
@@ -55,6 +58,36 @@ def subject(
     )
 
 
+JOB = {"validation_job": {"entrypoint": "python validate.py"}, "schema": "any"}
+(ASKED,) = gates_that_run(DeploymentConfig.model_validate({"gates": JOB}))
+
+
+ANOTHER = tuple(
+    gates_that_run(
+        DeploymentConfig.model_validate(
+            {"gates": {"validation_job": {"entrypoint": "python another.py"}}}
+        )
+    )
+)
+
+
+def a_run(state: RunState, reason: str = "") -> GateRun:
+    return GateRun(
+        deployment="ltv",
+        envelope_id="NEW",
+        gate=ASKED.gate,
+        spec=ASKED.spec,
+        attempt=1,
+        state=state,
+        reason=reason,
+        at=START,
+    )
+
+
+def ran(state: RunState, reason: str = "") -> Subject:
+    return replace(subject(), runs={ASKED.gate: a_run(state, reason)})
+
+
 def verdict(candidate: Subject, live: Subject | None = None, **gates: Any) -> Verdict:
     config = DeploymentConfig.model_validate({"gates": gates})
     return judge(gates_of(config), candidate, live)
@@ -77,6 +110,12 @@ def always(verdict: Verdict) -> Gate:
         pytest.param([LATER, LATER], Held(reason="later; later"), id="all-that-is-missing"),
         pytest.param([LATER, NO], NO, id="a-rejection-needs-no-waiting"),
         pytest.param([NO, Rejected(reason="no too")], NO, id="the-first-rejection"),
+        pytest.param(
+            [LATER, Waiting(reason="runs", to_ask=(ASKED,))],
+            Waiting(reason="runs; later", to_ask=(ASKED,)),
+            id="what-runs-may-set-what-is-missing",
+        ),
+        pytest.param([Waiting(reason="runs", to_ask=(ASKED,)), NO], NO, id="nothing-runs-in-vain"),
     ],
 )
 def test_judge(verdicts: list[Verdict], expected: Verdict) -> None:
@@ -254,6 +293,67 @@ NEXT_TO_LIVE = "auc >= live - 0.01"
             ),
             id="sla-no-sample",
         ),
+        pytest.param(
+            JOB,
+            subject(),
+            None,
+            Waiting(reason="the validation job is about to run", to_ask=(ASKED,)),
+            id="job-not-asked-for",
+        ),
+        pytest.param(
+            JOB,
+            ran("asked"),
+            None,
+            Waiting(reason="the validation job is about to run"),
+            id="job-asked-for",
+        ),
+        pytest.param(
+            JOB,
+            ran("asked", "the job server does not answer"),
+            None,
+            Waiting(reason="the validation job is about to run: the job server does not answer"),
+            id="job-cannot-begin",
+        ),
+        pytest.param(
+            JOB,
+            ran("running"),
+            None,
+            Waiting(
+                reason=f"the validation job is running, as job ltv--NEW--{ASKED.gate}",
+            ),
+            id="job-runs",
+        ),
+        pytest.param(
+            JOB,
+            ran("passed", "succeeded (job 1)"),
+            None,
+            Passed(reason="the validation job succeeded (job 1)"),
+            id="job-succeeded",
+        ),
+        pytest.param(
+            JOB,
+            ran("refused", "failed with exit status 1 (job 1):\nauc 0.4"),
+            None,
+            Rejected(reason="the validation job failed with exit status 1 (job 1):\nauc 0.4"),
+            id="job-failed",
+        ),
+        pytest.param(
+            JOB,
+            ran("unjudged", "was ended by a signal (job 1)"),
+            None,
+            Held(
+                reason="the validation job was ended by a signal (job 1); "
+                "`envelope deploy NEW --to ltv` runs it again"
+            ),
+            id="job-says-nothing",
+        ),
+        pytest.param(
+            {**JOB, "validation_job": {"entrypoint": "python another.py"}},
+            ran("passed", "succeeded"),
+            None,
+            Waiting(reason="the validation job is about to run", to_ask=ANOTHER),
+            id="another-job-has-to-run",
+        ),
     ],
 )
 def test_a_gate(
@@ -268,10 +368,12 @@ def test_a_gate(
 
 def test_gates_in_words() -> None:
     gates = {"proved": True, "tags": {"ok": "yes"}, "metrics": [AUC], "sla": {"p99_ms": 20}}
+    gates["validation_job"] = JOB["validation_job"]
     assert describe_gates(DeploymentConfig.model_validate({"gates": gates}).gates) == [
         "proved",
         "tags.ok = 'yes'",
         "auc >= 0.8",
         "schema compatible with live",
         "p99 of the sample <= 20 ms",
+        "the job `python validate.py` succeeds",
     ]

@@ -7,10 +7,12 @@ from datetime import timedelta
 
 import pytest
 
-from controller.gates import Held, Rejected
+from controller.gate_jobs import AskedGate
+from controller.gates import Held, Rejected, Waiting
 from controller.plan import plan
 from controller.state import (
     App,
+    AskGate,
     CreateRelease,
     DeleteApp,
     Deploy,
@@ -76,6 +78,7 @@ TIMED_OUT = (
     "not live 61 s after it was started, start_timeout_s is 60; at its URL answers nothing; "
     "Serve says starting: waiting for 1 replica"
 )
+ASKED = AskedGate(gate="validation_job-1", what="the validation job", spec={})
 WANT_NEWER = replace(WANT_NEW, envelope_id="NEWER", reason="newest")
 NEWER_STARTS = replace(NEW, id="r-newer", envelope_id="NEWER", version="v-newer", state="starting")
 NEWER_HELD = replace(
@@ -147,6 +150,33 @@ REPLACED = "replaced by envelope NEW (release r-new)"
             ),
             [],
             id="held-waits",
+        ),
+        pytest.param(
+            wish(WANT_NEW),
+            seen(in_state("candidate", verdict=Waiting(reason="runs", to_ask=(ASKED,))), OLD),
+            [
+                AskGate(deployment=NAME, envelope_id="NEW", asked=ASKED),
+                move(NEW, "candidate", "runs"),
+            ],
+            id="gate-has-to-run",
+        ),
+        pytest.param(
+            wish(WANT_NEW),
+            seen(in_state("candidate", verdict=Waiting(reason="runs"), reason="runs"), OLD),
+            [],
+            id="gate-runs",
+        ),
+        pytest.param(
+            wish(WANT_NEW),
+            seen(in_state("held", verdict=Waiting(reason="runs"), reason="no verdict"), OLD),
+            [move(in_state("held"), "candidate", "runs")],
+            id="gate-runs-again",
+        ),
+        pytest.param(
+            wish(WANT_NEW),
+            seen(in_state("starting", verdict=Waiting(reason="runs")), OLD),
+            [move(in_state("starting"), "held", "runs")],
+            id="gate-runs-while-it-starts",
         ),
         pytest.param(
             wish(WANT_NEW),
@@ -474,6 +504,12 @@ def test_a_failed_live_release_is_not_started_anew_too_soon() -> None:
         pytest.param(wish(WANT_OLD), seen(OLD, app=None), True, id="app-missing"),
         pytest.param(wish(WANT_NEW), seen(in_state("starting"), OLD), True, id="starting"),
         pytest.param(wish(WANT_NEW), seen(in_state("held"), OLD), False, id="held"),
+        pytest.param(
+            wish(WANT_NEW),
+            seen(in_state("candidate", verdict=Waiting(reason="runs")), OLD),
+            False,
+            id="gate-runs",
+        ),
         pytest.param(
             wish(WANT_OLD),
             seen(OLD, app=App(status="starting", version="v-old")),
