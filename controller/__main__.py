@@ -8,9 +8,11 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 from ulid import ULID
 
@@ -24,7 +26,9 @@ from controller.supervisor import HOLDER
 from controller.watchdog import Watchdog
 from envelope.connection import Connection, connect
 from envelope.errors import EnvelopeError
+from envelope.registry import EnvelopeRow
 from envelope.settings import Settings
+from envelope.store import Store
 from ray_runtime import connection as cluster
 from ray_runtime.jobs import RayJobs
 
@@ -59,6 +63,8 @@ def main(settings: Settings | None = None, *, has_pages: bool = True) -> int:
         GateRunner(
             connection.registry,
             RayJobs(settings),
+            store_url=settings.store_url,
+            environment_of=partial(_environment_of, connection.store),
             clock=lambda: datetime.now(UTC),
             leads=tenure.leads,
         ).start(stop)
@@ -108,6 +114,13 @@ def _lead(connection: Connection, epoch: int) -> Controller:
         releases=Releases(registry, prepare=preparer.prepare, read_function=preparer.read_function),
         clock=lambda: datetime.now(UTC),
     )
+
+
+def _environment_of(store: Store, envelope: EnvelopeRow) -> Mapping[str, Any]:
+    """The runtime_env in which a candidate is judged: its replicas' own."""
+    from ray_runtime.environments import runtime_env_for  # imports Ray, which a standby has ready
+
+    return runtime_env_for(store, store.get_manifest(envelope.id, envelope.manifest_sha256))
 
 
 class _Facts(logging.Formatter):

@@ -6,6 +6,7 @@ Pure: values in, values out. `gate_runner` carries it out.
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,13 +14,16 @@ from typing import Any
 
 import msgspec
 
-from envelope.config import DeploymentConfig, ValidationJob
-from envelope.registry import GateRun, RunState
-from ray_runtime.jobs import Job
+from envelope.check_process import VERDICT, Task, Verdict
+from envelope.config import Check, DeploymentConfig, Resources, ValidationJob
+from envelope.registry import EnvelopeRow, GateRun, RunState
+from ray_runtime.jobs import Job, JobSpec
 
 MOST_LINES = 50  # of a job's log that a reason holds
 MOST_LETTERS = 4000
 SIGNALS = range(129, 193)  # a shell's status for a command that signal n ended is 128 + n
+
+RunningGate = Check | ValidationJob
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,33 +40,89 @@ class AskedGate:
 
 def gates_that_run(config: DeploymentConfig) -> list[AskedGate]:
     """The gates of a deployment that run as jobs."""
-    job = config.gates.validation_job
-    return [] if job is None else [_asked("validation_job", "the validation job", job)]
+    found: list[AskedGate] = []
+    if check := config.gates.check:
+        # It loads the candidate, so that it needs what a replica needs.
+        resources = config.resources.model_dump(mode="json")
+        found.append(_asked("check", f"the check {check.function}", check, resources=resources))
+    if job := config.gates.validation_job:
+        found.append(_asked("validation_job", "the validation job", job))
+    return found
 
 
-def _asked(kind: str, what: str, config: ValidationJob) -> AskedGate:
+def _asked(kind: str, what: str, config: RunningGate, **more: Any) -> AskedGate:
     spec = config.model_dump(mode="json")
     digest = hashlib.sha256(msgspec.json.encode(spec, order="sorted")).hexdigest()[:8]
-    return AskedGate(gate=f"{kind}-{digest}", what=what, spec={kind: spec})
+    return AskedGate(gate=f"{kind}-{digest}", what=what, spec={kind: spec, **more})
 
 
-def entrypoint_of(job: ValidationJob, run: GateRun) -> str:
-    """The command of a validation job, for one candidate."""
-    command = job.entrypoint.replace("{envelope_id}", run.envelope_id)
-    return command.replace("{deployment}", run.deployment)
+def gate_of(run: GateRun) -> RunningGate:
+    """What is to run."""
+    if "check" in run.spec:
+        return Check.model_validate(run.spec["check"])
+    return ValidationJob.model_validate(run.spec["validation_job"])
 
 
-def variables_of(run: GateRun, live: str | None) -> dict[str, str]:
-    """What a job finds in its environment. live: the envelope that is live, which may be none.
+def validation_job(gate: ValidationJob, run: GateRun, live: str | None) -> JobSpec:
+    """The job of a validation job, for one candidate. live: the envelope that is live, if any."""
+    command = gate.entrypoint.replace("{envelope_id}", run.envelope_id)
+    return JobSpec(
+        job_id=run.job_id,
+        entrypoint=command.replace("{deployment}", run.deployment),
+        runtime_env=_runtime_env(gate, run, live, actor="validation-job"),
+        metadata=_metadata(run),
+    )
+
+
+def check_job(
+    gate: Check,
+    run: GateRun,
+    live: str | None,
+    *,
+    envelope: EnvelopeRow,
+    store_url: str,
+    environment: Mapping[str, Any],
+) -> JobSpec:
+    """The job of a check, for one candidate. environment: the runtime_env of the candidate."""
+    task = Task(
+        function=gate.function,
+        is_here=gate.working_dir is not None,
+        store_url=store_url,
+        envelope_id=envelope.id,
+        manifest_sha256=envelope.manifest_sha256,
+        function_hashes=dict(envelope.functions),
+        live=live,
+    )
+    resources = Resources.model_validate(run.spec["resources"])
+    return JobSpec(
+        job_id=run.job_id,
+        entrypoint="python -m envelope.check_process "
+        + shlex.quote(msgspec.json.encode(task).decode()),
+        runtime_env={**environment, **_runtime_env(gate, run, live, actor="check")},
+        metadata=_metadata(run),
+        num_cpus=resources.num_cpus,
+        num_gpus=resources.num_gpus,
+        memory_bytes=resources.memory_bytes or 0,
+    )
+
+
+def _runtime_env(gate: RunningGate, run: GateRun, live: str | None, actor: str) -> dict[str, Any]:
+    """The folder that a job starts in, and what it finds in its environment.
 
     ENVELOPE_ACTOR: who sets the tags and logs the metrics that the job does.
     """
-    return {
+    variables = {
         "ENVELOPE_CANDIDATE": run.envelope_id,
         "ENVELOPE_DEPLOYMENT": run.deployment,
         "ENVELOPE_LIVE": live or "",
-        "ENVELOPE_ACTOR": f"validation-job@{run.deployment}",
+        "ENVELOPE_ACTOR": f"{actor}@{run.deployment}",
     }
+    folder = {} if gate.working_dir is None else {"working_dir": gate.working_dir}
+    return {"env_vars": variables, **folder}
+
+
+def _metadata(run: GateRun) -> dict[str, str]:
+    return {"envelope_gate": run.gate, "envelope_candidate": run.envelope_id}
 
 
 # --- what follows
@@ -134,9 +194,33 @@ def judge_validation(run: GateRun, job: Job, log: Sequence[str]) -> Record:
     return Record(state="refused", reason=_ended(run, f"failed with exit status {status}", *log))
 
 
+def judge_check(run: GateRun, job: Job, log: Sequence[str]) -> Record:
+    """What a check says that has ended by itself: what it printed last. log: the end of that.
+
+    Without a verdict there is none, whatever its exit status is.
+    """
+    line = next((line for line in reversed(log) if line.startswith(VERDICT)), "")
+    try:
+        verdict = msgspec.json.decode(line.removeprefix(VERDICT), type=Verdict)
+    except msgspec.DecodeError:
+        status = job.exit_status
+        return Record(
+            state="unjudged", reason=_ended(run, f"ended with exit status {status}", *log)
+        )
+    if verdict.state == "passed" and job.status != "succeeded":
+        how = f"passed and then ended with exit status {job.exit_status}"
+        return Record(state="unjudged", reason=_ended(run, how))
+    return Record(state=verdict.state, reason=_ended(run, _cut(verdict.reason)))
+
+
 def _ended(run: GateRun, how: str, *lines: str) -> str:
     """How it ended, and the last lines: at most 50, and 4,000 letters."""
     text = "\n".join(lines[-MOST_LINES:]).strip().replace("\0", "")
     if len(text) > MOST_LETTERS:
         text = f"... {text[-MOST_LETTERS:]}"
     return f"{how} (job {run.job_id})" + (f":\n{text}" if text else "")
+
+
+def _cut(text: str) -> str:
+    text = text.strip().replace("\0", "")
+    return text if len(text) <= MOST_LETTERS else f"{text[:MOST_LETTERS]} ..."

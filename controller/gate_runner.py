@@ -7,26 +7,29 @@ that has not ended one step further. Two at work at once do no harm, since a job
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from threading import Event, Thread
-from typing import Protocol
+from typing import Any, Protocol
 
 from controller.gate_jobs import (
     MOST_LINES,
     Judge,
     Record,
+    RunningGate,
     Stop,
     Submit,
-    entrypoint_of,
+    check_job,
+    gate_of,
+    judge_check,
     judge_validation,
     next_step,
-    variables_of,
+    validation_job,
 )
 from controller.view import live_row
-from envelope.config import ValidationJob
+from envelope.config import Check
 from envelope.errors import ClusterError, EnvelopeError, StorageError
-from envelope.registry import GateRun, Registry
+from envelope.registry import EnvelopeRow, GateRun, Registry
 from ray_runtime.jobs import Job, JobSpec
 
 ACTOR = "controller"
@@ -52,18 +55,25 @@ class Jobs(Protocol):
 
 
 class GateRunner:
-    """Takes runs to their end, while this process leads."""
+    """Takes runs to their end, while this process leads.
+
+    store_url: where candidates lie. environment_of: the runtime_env that one is loaded in.
+    """
 
     def __init__(
         self,
         registry: Registry,
         jobs: Jobs,
         *,
+        store_url: str,
+        environment_of: Callable[[EnvelopeRow], Mapping[str, Any]],
         clock: Callable[[], datetime],
         leads: Callable[[], bool] = lambda: True,
     ) -> None:
         self._registry = registry
         self._jobs = jobs
+        self._store_url = store_url
+        self._environment_of = environment_of
         self._clock = clock
         self._leads = leads
 
@@ -97,7 +107,7 @@ class GateRunner:
                 self._record(run, Record(state="unjudged", reason=f"cannot run: {exc}"))
 
     def _advance(self, run: GateRun) -> None:
-        gate = ValidationJob.model_validate(run.spec["validation_job"])
+        gate = gate_of(run)
         job = self._jobs.look(run.job_id)
         step = next_step(run, job, gate.timeout_s, self._clock())
         match step:
@@ -111,23 +121,28 @@ class GateRunner:
             case Judge():
                 assert job is not None
                 lines = self._jobs.last_lines(run.job_id, MOST_LINES)
-                self._record(run, judge_validation(run, job, lines))
+                judge = judge_check if isinstance(gate, Check) else judge_validation
+                self._record(run, judge(run, job, lines))
 
-    def _submit(self, run: GateRun, gate: ValidationJob) -> None:
+    def _submit(self, run: GateRun, gate: RunningGate) -> None:
         if run.state == "running":  # its cluster is gone; its time begins anew
             self._record(run, Record(state="asked"))
-        runtime_env: dict[str, object] = {"env_vars": variables_of(run, self._live(run))}
-        if gate.working_dir is not None:
-            runtime_env["working_dir"] = gate.working_dir
-        self._jobs.submit(
-            JobSpec(
-                job_id=run.job_id,
-                entrypoint=entrypoint_of(gate, run),
-                runtime_env=runtime_env,
-                metadata={"envelope_gate": run.gate, "envelope_candidate": run.envelope_id},
-            )
-        )
+        self._jobs.submit(self._job(run, gate))
         log.info("gate submitted", extra={"deployment": run.deployment, "job": run.job_id})
+
+    def _job(self, run: GateRun, gate: RunningGate) -> JobSpec:
+        live = self._live(run)
+        if not isinstance(gate, Check):
+            return validation_job(gate, run, live)
+        envelope = self._registry.envelope(run.envelope_id)
+        return check_job(
+            gate,
+            run,
+            live,
+            envelope=envelope,
+            store_url=self._store_url,
+            environment=self._environment_of(envelope),
+        )
 
     def _live(self, run: GateRun) -> str | None:
         """The envelope that a candidate would replace: not itself, and none that is rolled back."""

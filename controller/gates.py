@@ -124,6 +124,7 @@ def describe_gates(gates: Gates) -> list[str]:
     found += list(gates.metrics)
     found += ["schema compatible with live"] if gates.interface == "compatible" else []
     found += [f"p99 of the sample <= {gates.sla.p99_ms:g} ms"] if gates.sla else []
+    found += [f"check {gates.check.function}"] if gates.check else []
     job = gates.validation_job
     return found + ([f"the job `{job.entrypoint}` succeeds"] if job else [])
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -89,6 +89,34 @@ def _check_working_dir(path: str) -> str:
 WorkingDir = Annotated[Location, AfterValidator(_check_working_dir)]
 
 
+FUNCTION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+
+
+def _check_function(text: str) -> str:
+    if not FUNCTION.fullmatch(text):
+        raise ValueError("write package.module:function")
+    return text
+
+
+class Check(_Config):
+    """A function that judges a candidate, in the candidate's environment.
+
+    function: package.module:function, called with the loaded envelope and the id of the live one.
+    working_dir: a folder where the controller runs, or the URL of a zip file, in which it is found;
+    else it is one of the candidate's own modules or packages.
+    timeout_s: for loading the candidate and the call; then it is stopped, and nothing is judged.
+    """
+
+    function: Annotated[str, AfterValidator(_check_function)]
+    working_dir: WorkingDir | None = None
+    timeout_s: float = Field(default=300, gt=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _may_be_a_name(cls, value: Any) -> Any:
+        return {"function": value} if isinstance(value, str) else value
+
+
 class ValidationJob(_Config):
     """A job of the cluster that scores a candidate, and fails if it should not be live.
 
@@ -109,7 +137,7 @@ class Gates(_Config):
     metrics: such as "auc >= 0.8", or "auc >= live - 0.01" next to what is live.
     schema: compatible: callers of what is live notice nothing; any: not judged.
     sla: the sample is answered in time.
-    validation_job: a job of the cluster succeeds.
+    check: a function says that it may be live. validation_job: a job of the cluster succeeds.
     """
 
     proved: bool = False
@@ -117,6 +145,7 @@ class Gates(_Config):
     metrics: tuple[Annotated[str, AfterValidator(_check_metric_gate)], ...] = ()
     interface: Literal["compatible", "any"] = Field(default="compatible", alias="schema")
     sla: Sla | None = None
+    check: Check | None = None
     validation_job: ValidationJob | None = None
 
 

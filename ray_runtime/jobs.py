@@ -32,13 +32,17 @@ JobStatus = Literal["pending", "running", "succeeded", "failed", "stopped"]
 class JobSpec:
     """What to run. job_id: its name at the job server. entrypoint: a command for a shell.
 
-    runtime_env: of Ray. metadata: for people who look at the job.
+    runtime_env: of Ray. metadata: for people who look at the job. num_cpus, num_gpus, memory_bytes:
+    what its command reserves on a node; a job that reserves nothing runs on the head node.
     """
 
     job_id: str
     entrypoint: str
     runtime_env: Mapping[str, Any] = field(default_factory=dict)
     metadata: Mapping[str, str] = field(default_factory=dict)
+    num_cpus: float = 0
+    num_gpus: float = 0
+    memory_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +85,9 @@ class RayJobs:
                 submission_id=spec.job_id,
                 runtime_env=dict(spec.runtime_env),
                 metadata=dict(spec.metadata),
+                entrypoint_num_cpus=spec.num_cpus or None,
+                entrypoint_num_gpus=spec.num_gpus or None,
+                entrypoint_memory=spec.memory_bytes or None,
             )
         except OSError as exc:  # those of `requests` too
             raise _silent(exc) from exc

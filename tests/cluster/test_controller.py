@@ -307,12 +307,21 @@ if answer > 6:
 candidate.set_tags(approved="yes")
 """
 
+CHECK = """
+from rows import ROW
+
+def is_positive(candidate, live):
+    answer = float(candidate.default.query(ROW)[0])
+    return None if answer > 0 else f"{answer} is negative, next to {live}"
+"""
+
 GATED = """
 deployments:
   {name}:
     start_timeout_s: 60
     gates:
       tags: {{approved: "yes"}}
+      check: {{function: "checks:is_positive", working_dir: {folder}}}
       validation_job: {{entrypoint: "python validate.py {{envelope_id}}", working_dir: {folder}}}
 """
 
@@ -321,6 +330,7 @@ def test_a_job_of_the_cluster_judges_a_candidate(delivery: Delivery, tmp_path: P
     folder = tmp_path / "validation"
     folder.mkdir()
     (folder / "validate.py").write_text(VALIDATE)
+    (folder / "checks.py").write_text(CHECK)
     (folder / "rows.py").write_text(f"ROW = {ROW}")
     (tmp_path / "gated.yaml").write_text(GATED.format(name=delivery.name, folder=folder))
     delivery.command("apply", "-f", str(tmp_path / "gated.yaml"))
@@ -339,6 +349,11 @@ def test_a_job_of_the_cluster_judges_a_candidate(delivery: Delivery, tmp_path: P
     delivery.wait(lambda: (bad, "rejected") in delivery.states())
     assert delivery.releases()[-1].reason.endswith("it answers 9.0, which is too much")
     assert delivery.states() == [(good, "live"), (bad, "rejected")], "each once"
+
+    negative = save(times(-1.0))
+    delivery.tag(negative)
+    delivery.wait(lambda: (negative, "rejected") in delivery.states())
+    assert f"refused it: -3.0 is negative, next to {good}" in delivery.releases()[-1].reason
 
 
 def replica_pids_of(delivery: Delivery) -> set[int]:

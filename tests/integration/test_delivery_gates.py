@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from controller.gate_runner import GateRunner
+from envelope.check_process import Task
 from ray_runtime.jobs import Job
 from tests.delivery_world import World
 from tests.fakes import FakeJobs
@@ -26,12 +29,22 @@ class Gated(World):
     def step(self) -> None:
         """Let the controller settle, its gates take a step, and settle again."""
         self.settle()
-        GateRunner(self.registry, self.jobs, clock=self.clock).look()
+        runner(self).look()
         self.settle()
 
     def newest(self) -> tuple[str, str]:
         row = self.releases()[0]
         return row.state, row.reason
+
+
+def runner(world: Gated) -> GateRunner:
+    return GateRunner(
+        world.registry,
+        world.jobs,
+        store_url="memory://store",
+        environment_of=lambda envelope: {"envelope": {"key": envelope.id}},
+        clock=world.clock,
+    )
 
 
 @pytest.fixture
@@ -206,9 +219,34 @@ def test_a_killed_controller_submits_no_second_job(world: Gated, write: int, bef
     world.kill_at(write, before=before)
     for _ in range(8):
         world.turn()
-        GateRunner(world.registry, world.jobs, clock=world.clock).look()
-        GateRunner(world.registry, world.jobs, clock=world.clock).look()  # of another controller
+        runner(world).look()
+        runner(world).look()  # of another controller
     assert len([spec for spec in world.jobs.submitted if new in spec.job_id]) == 1
     world.jobs.goes(SUCCEEDED)
     world.step()
     assert world.live() == new
+
+
+def test_a_check_runs_in_the_environment_of_the_candidate(world: Gated) -> None:
+    check = {"function": "team.checks:fair", "working_dir": "/srv/checks"}
+    gates = {"check": check}
+    world.apply(deployments={"ltv": {"gates": gates, "resources": {"num_cpus": 2}}})
+    old = world.live()
+    world.step()
+    world.jobs.goes(SUCCEEDED, 'verdict: {"state":"passed","reason":"passed"}')
+    world.step()
+    new = world.save(ok="yes")
+    world.step()
+    spec = world.jobs.submitted[-1]
+    assert spec.runtime_env["envelope"] == {"key": new}
+    assert spec.runtime_env["working_dir"] == "/srv/checks"
+    assert spec.num_cpus == 2
+    task = msgspec.json.decode(shlex.split(spec.entrypoint)[-1], type=Task)
+    assert (task.envelope_id, task.live, task.is_here) == (new, old, True)
+    world.jobs.goes(FAILED, 'verdict: {"state":"refused","reason":"refused it: unfair"}')
+    world.step()
+    assert world.newest() == (
+        "rejected",
+        f"the check team.checks:fair refused it: unfair (job {spec.job_id})",
+    )
+    assert world.live() == old

@@ -17,6 +17,7 @@ from controller.web.fields import (
 )
 from envelope.config import (
     BatchJobConfig,
+    Check,
     DeploymentConfig,
     Gates,
     Resources,
@@ -39,6 +40,7 @@ FULL = DeploymentConfig(
         metrics=("auc >= 0.8", "auc >= live - 0.01"),
         schema="any",
         sla=Sla(p99_ms=20),
+        check=Check(function="team.checks:fair", timeout_s=60),
         validation_job=ValidationJob(
             entrypoint="python validate.py {envelope_id}", working_dir="/srv/validation"
         ),

@@ -13,11 +13,11 @@ from controller.gate_jobs import (
     Step,
     Stop,
     Submit,
-    entrypoint_of,
     gates_that_run,
+    judge_check,
     judge_validation,
     next_step,
-    variables_of,
+    validation_job,
 )
 from envelope.config import DeploymentConfig, ValidationJob
 from envelope.registry import GateRun
@@ -123,10 +123,53 @@ def test_judge_validation(job: Job, log: list[str], expected: Record) -> None:
     assert judge_validation(RUNNING, job, log) == expected
 
 
+@pytest.mark.parametrize(
+    "job, log, expected",
+    [
+        pytest.param(
+            Job(status="succeeded", exit_status=0),
+            ["loading", 'verdict: {"state":"passed","reason":"passed"}', "bye"],
+            Record(state="passed", reason=f"passed (job {JOB_ID})"),
+            id="passed",
+        ),
+        pytest.param(
+            Job(status="failed", exit_status=1),
+            ['verdict: {"state":"refused","reason":"refused it: unfair"}'],
+            Record(state="refused", reason=f"refused it: unfair (job {JOB_ID})"),
+            id="refused",
+        ),
+        pytest.param(
+            Job(status="failed", exit_status=1),
+            ['verdict: {"state":"unjudged","reason":"raised KeyError: 1"}'],
+            Record(state="unjudged", reason=f"raised KeyError: 1 (job {JOB_ID})"),
+            id="raised",
+        ),
+        pytest.param(
+            Job(status="succeeded", exit_status=0),
+            ["hello"],
+            Record(state="unjudged", reason=f"ended with exit status 0 (job {JOB_ID}):\nhello"),
+            id="no-verdict-is-none",
+        ),
+        pytest.param(
+            Job(status="failed", exit_status=-11),
+            ['verdict: {"state":"passed","reason":"passed"}'],
+            Record(
+                state="unjudged",
+                reason=f"passed and then ended with exit status -11 (job {JOB_ID})",
+            ),
+            id="crashed-after-it",
+        ),
+    ],
+)
+def test_judge_check(job: Job, log: list[str], expected: Record) -> None:
+    assert judge_check(RUNNING, job, log) == expected
+
+
 def test_what_a_job_is_told() -> None:
     gate = ValidationJob(entrypoint="python v.py {envelope_id} --on {deployment} --json '{}'")
-    assert entrypoint_of(gate, ASKED) == "python v.py NEW --on ltv --json '{}'"
-    assert variables_of(ASKED, "OLD") == {
+    spec = validation_job(gate, ASKED, "OLD")
+    assert spec.entrypoint == "python v.py NEW --on ltv --json '{}'"
+    assert spec.runtime_env["env_vars"] == {
         "ENVELOPE_CANDIDATE": "NEW",
         "ENVELOPE_DEPLOYMENT": "ltv",
         "ENVELOPE_LIVE": "OLD",
