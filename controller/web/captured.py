@@ -117,10 +117,10 @@ def _captured(
         if name not in row.functions:
             return {}
         try:
-            found = connection.store.get_function(row.id, name, row.functions[name])
+            found = connection.store.get_statistics(row.id, name, row.functions[name])
         except (ModelNotFound, IntegrityError):
             return {}  # its files are gone or were changed: the model's own page says so
-        return moments_of(found.statistics)
+        return moments_of(found)
 
     with ThreadPoolExecutor(READERS) as readers:
         yield from zip(rows, readers.map(read, rows), strict=True)

@@ -113,6 +113,9 @@ def test_functions_and_manifests_come_back(store: Store) -> None:
     assert list(store.envelope_ids()) == []  # half an envelope is none
     manifest_hash = store.put_manifest(a_manifest())
     assert store.get_function(ID, "predict", function_hash) == a_function()
+    assert store.get_statistics(ID, "predict", function_hash) == a_function().statistics
+    with pytest.raises(IntegrityError):
+        store.get_statistics(ID, "predict", MISSING)
     assert store.get_manifest(ID, manifest_hash) == a_manifest()
     assert list(store.envelope_ids()) == [ID]
 
