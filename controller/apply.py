@@ -30,13 +30,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """An application that Serve can be asked for. version: equal ones touch no replica."""
+    """An application that Serve can be asked for. version: equal ones touch no replica.
+
+    has_answered: whether it may begin without a replica, where load decides.
+    """
 
     deployment: str
     envelope_id: str
     version: str
     spec: Any
     slot: Slot = "main"
+    has_answered: bool = False
 
     @property
     def application(self) -> str:
@@ -188,8 +192,12 @@ def _deploy(actions: Sequence[Deploy], serve: Serve, prepared: Callable[[str], P
         facts |= {"slot": action.slot}
         log.info("deploying application", extra=facts)
     if actions:
-        wanted = [replace(prepared(each.release_id), slot=each.slot) for each in actions]
-        serve.deploy(wanted)
+        serve.deploy(
+            [
+                replace(prepared(each.release_id), slot=each.slot, has_answered=each.has_answered)
+                for each in actions
+            ]
+        )
 
 
 def _log_state(deployment: str, release_id: str, state: str, reason: str) -> None:

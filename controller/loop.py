@@ -85,6 +85,7 @@ class Controller:
         self._choices: dict[str, Choice] = {}  # until there is news of the deployment
         self._is_behind = False
         self._asked_at: dict[str, datetime] = {}
+        self._waking: dict[str, datetime] = {}
         self._why: dict[str, str] = {}
         self._overdue: set[str] = set()
         self._revive = Postponed(Backoff(first_s=REVIVE_S, longest_s=LONGEST_REVIVE_S))
@@ -181,6 +182,7 @@ class Controller:
             releases=releases,
             app=app,
             revive_after=self._revive.until.get(row.name),
+            waking_since=self._waking_since(row.name, app, now),
             challenger=challenger,
             previous=apps.get(application_of(row.name, "previous")),
             traffic=self._traffic.get(row.name, NOT_SPLIT),
@@ -205,6 +207,12 @@ class Controller:
         if is_target and release.state in (*TRIED, "starting", "live"):
             self._asked_at.setdefault(release.id, now)
         return replace(release, asked_at=self._asked_at.get(release.id))
+
+    def _waking_since(self, name: str, app: App | None, now: datetime) -> datetime | None:
+        if app is None or not app.is_waking:
+            self._waking.pop(name, None)
+            return None
+        return self._waking.setdefault(name, now)
 
     def _remember(self, actions: Sequence[Action]) -> None:
         now = self._clock()
@@ -260,8 +268,16 @@ def choose_for(row: DeploymentRow, view: View, releases: Releases, now: datetime
 
 
 def _is_in_doubt(wish: Desired, seen: Observed) -> bool:
-    """Whether it matters what answers at the deployment's URL."""
-    is_running = seen.app is not None and seen.app.status == "running"
+    """Whether it matters what answers at the deployment's URL, and something may.
+
+    Where there is no replica, a question would wake one; that is wanted only for a release that
+    begins with what sleeps.
+    """
+    app = seen.app
+    if app is not None and not app.may_answer:
+        starting = (each.version for each in seen.releases if each.state == "starting")
+        return app.status == "running" and app.target_replicas == 0 and app.version in starting
+    is_running = app is not None and app.status == "running"
     return is_waiting(wish, seen) or (bool(seen.releases) and not is_running)
 
 

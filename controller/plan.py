@@ -248,7 +248,7 @@ def _prepare(
         return []
     if app is not None and app.status == "failed" and app.version == current.version:
         if live is not None and live.version not in (None, current.version):
-            return [Deploy(deployment=name, release_id=live.id)]
+            return [_back(name, live)]
         if seen.answering is None:
             return [DeleteApp(deployment=name, reason="its earlier start failed")]
     return [_move(name, current, "starting", f"starting {current.envelope_id}")]
@@ -302,9 +302,14 @@ def _restore_first(
     if live is None or live.version is None:
         return None
     if app is None:
-        return [Deploy(deployment=name, release_id=live.id)]
+        return [_back(name, live)]
     is_coming = (app.status, app.version, seen.answering) == ("starting", live.version, None)
     return [] if is_coming and not _is_late(live, now) else None
+
+
+def _back(name: str, live: Release) -> Deploy:
+    """Put back what is live. It need not prove again that it answers."""
+    return Deploy(deployment=name, release_id=live.id, has_answered=True)
 
 
 def _is_late(release: Release, now: datetime) -> bool:
@@ -329,11 +334,26 @@ def _keep(name: str, live: Release | None, seen: Observed, now: datetime) -> lis
     if live.version is None:
         return []
     if app is None or app.version != live.version:
-        return [Deploy(deployment=name, release_id=live.id)]
+        return [_back(name, live)]
     may_revive = seen.revive_after is None or now >= seen.revive_after
     if app.status == "failed" and seen.answering is None and may_revive:
         return [DeleteApp(deployment=name, reason=f"to start it anew: {app.message}")]
-    return []
+    return _end_waiting(name, live, seen, now)
+
+
+def _end_waiting(name: str, live: Release, seen: Observed, now: datetime) -> list[Action]:
+    """End a start from no replicas that hangs: those that wait get an error, the next one tries."""
+    app, since = seen.app, seen.waking_since
+    if app is None or since is None:
+        return []
+    waited_s = (now - since).total_seconds()
+    if waited_s < live.start_timeout_s:
+        return []
+    reason = (
+        f"its first replica did not start within {waited_s:.0f} s of a query, start_timeout_s is "
+        f"{live.start_timeout_s:g}: {app.message}"
+    ).rstrip(": ")
+    return [DeleteApp(deployment=name, reason=reason)]
 
 
 def _remove(desired: Desired, seen: Observed, now: datetime) -> list[Action]:

@@ -17,6 +17,7 @@ from envelope.store import Store
 from ray_runtime import apps, shares
 from ray_runtime.connection import serve_url
 from ray_runtime.environments import runtime_env_for
+from ray_runtime.scaling import scale_of
 from ray_runtime.traffic import Split, Traffic
 from ray_runtime.writer import FencedWriter
 
@@ -45,7 +46,10 @@ class RayServe:
     def deploy(self, applications: Sequence[Prepared]) -> None:
         if any(each.slot != "main" for each in applications):
             self._writer.write(shares.start_shares)
-        specs = [replace(each.spec, slot=each.slot) for each in applications]
+        specs = [
+            replace(each.spec, slot=each.slot, has_answered=each.has_answered)
+            for each in applications
+        ]
         self._writer.write(apps.deploy, specs)
 
     def delete(self, applications: Sequence[str]) -> None:
@@ -106,7 +110,7 @@ class Preparer:
         return Prepared(
             deployment=request.deployment,
             envelope_id=envelope.id,
-            version=_version(apps.version_of(spec), request.config.num_replicas),
+            version=_version(apps.version_of(spec), scale_of(request.config)),
             spec=spec,
         )
 
@@ -115,12 +119,17 @@ def _app(found: apps.ObservedApp) -> App:
     version = found.version
     return App(
         status=found.status,
-        version=None if version is None else _version(version, found.target_replicas),
+        version=None if version is None else _version(version, found.scale),
         message=found.message,
         envelope_id=found.envelope_id,
+        target_replicas=found.target_replicas,
+        may_answer=found.may_answer,
     )
 
 
-def _version(replica_version: str, num_replicas: int) -> str:
-    """Serve changes the number of replicas in place; to the controller it is a change like any."""
-    return f"{replica_version}-{num_replicas}"
+def _version(replica_version: str, scale: str) -> str:
+    """Serve changes the number of replicas in place; to the controller it is a change like any.
+
+    What load makes of the number is none: `scale` is what was asked for.
+    """
+    return f"{replica_version}-{scale}"

@@ -92,13 +92,21 @@ class Release:
 class App:
     """Serve's word on one application.
 
-    version, envelope_id: of the target; None for one that is not ours.
+    version, envelope_id: of the target; None for one that is not ours. target_replicas: how many
+    should run now; none where load decides and nobody asks. may_answer: whether a replica may.
     """
 
     status: AppStatus
     version: str | None
     message: str = ""
     envelope_id: str | None = None
+    target_replicas: int = 1
+    may_answer: bool = True
+
+    @property
+    def is_waking(self) -> bool:
+        """Whether queries wait for the first replica."""
+        return self.status == "running" and self.target_replicas > 0 and not self.may_answer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +115,7 @@ class Observed:
 
     releases: those that have not ended, newest first. answering: the envelope that answers at its
     URL. revive_after: when a live release that has failed may be started anew; None at once.
+    waking_since: when queries were first seen to wait for its first replica; None if none do.
     challenger: the application beside it, that is tried out; previous: the one that is kept warm.
     traffic: how queries are split.
     """
@@ -115,6 +124,7 @@ class Observed:
     app: App | None = None
     answering: str | None = None
     revive_after: datetime | None = None
+    waking_since: datetime | None = None
     challenger: App | None = None
     previous: App | None = None
     traffic: Traffic = NOT_SPLIT
@@ -179,11 +189,15 @@ class RollBack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deploy:
-    """Make a release the target of its deployment's application, or of the one beside it."""
+    """Make a release the target of its deployment's application, or of the one beside it.
+
+    has_answered: it did before; where load decides, its replicas may wait for the first query.
+    """
 
     deployment: str
     release_id: str
     slot: Slot = "main"
+    has_answered: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,7 +252,9 @@ def is_waiting(desired: Desired, seen: Observed) -> bool:
         return app is not None and app.version is not None
     if live.version is None:
         return False
-    return app is None or app.version != live.version or app.status in ("starting", "deleting")
+    if app is None or app.version != live.version or app.is_waking:
+        return True
+    return app.status in ("starting", "deleting")
 
 
 def _is_run(release: Release) -> bool:

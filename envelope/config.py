@@ -214,10 +214,31 @@ class Rollout(_Config):
         return self
 
 
+class Autoscaling(_Config):
+    """How many replicas answer, by load.
+
+    min, max: the fewest and the most; 0: none while nobody asks, and the first query waits for a
+    start. target_ongoing_requests: answered at once by a replica; more load starts another one.
+    downscale_delay_s: how long the load must have been lower before a replica ends.
+    """
+
+    min: int = Field(default=1, ge=0)
+    max: int = Field(ge=1)
+    target_ongoing_requests: float = Field(default=8, gt=0)
+    downscale_delay_s: float = Field(default=300, ge=10)  # the load is averaged over 10 s
+
+    @model_validator(mode="after")
+    def _min_is_not_above_max(self) -> Self:
+        if self.min > self.max:
+            raise ValueError(f"min is {self.min}, and max {self.max}: the most cannot be fewer")
+        return self
+
+
 class DeploymentConfig(_Config):
     """How one deployment is served.
 
-    num_replicas: processes that answer. resources: what each of them reserves on its node.
+    num_replicas: processes that answer. autoscaling: instead of it, as many as the load takes.
+    resources: what each of them reserves on its node.
     timeout_s: from the request's arrival to its answer, else 504.
     max_queue: requests waiting per replica before 429.
     batching: auto shares calls where the function is proved row-wise.
@@ -231,6 +252,7 @@ class DeploymentConfig(_Config):
     """
 
     num_replicas: int = Field(default=1, ge=1)
+    autoscaling: Autoscaling | None = None
     resources: Resources = Resources()
     timeout_s: float = Field(default=30, gt=0)
     max_queue: int = Field(default=200, ge=1)
@@ -242,6 +264,15 @@ class DeploymentConfig(_Config):
     max_age: Annotated[str, AfterValidator(_check_age)] | None = None
     rollout: Rollout = Rollout()
     keep_warm_s: float = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _is_scaled_one_way(self) -> Self:
+        if self.autoscaling is not None and self.num_replicas != 1:
+            raise ValueError(
+                f"num_replicas ({self.num_replicas}) and autoscaling exclude each other: remove "
+                "num_replicas, or write it as autoscaling.min"
+            )
+        return self
 
 
 class RuleConfig(_Config):

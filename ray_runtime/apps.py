@@ -21,6 +21,7 @@ import msgspec
 from ray import serve
 from ray.exceptions import RayError
 from ray.serve.api import RunTarget
+from ray.serve.config import BackpressureConfig
 from ray.serve.context import _get_global_client
 from ray.serve.exceptions import RayServeException
 from ray.serve.schema import ServeInstanceDetails
@@ -31,6 +32,7 @@ from ray_runtime.live import ReplicaOptions
 from ray_runtime.niceness import SERVES
 from ray_runtime.reasons import readable_reason
 from ray_runtime.replica import MIDDLEWARE_PATH, MIDDLEWARE_VARIABLE, Replica
+from ray_runtime.scaling import initial_replicas, observed_scale, scale_of, serve_scaling
 
 Status: TypeAlias = Literal["starting", "running", "failed", "unhealthy", "deleting"]
 Slot: TypeAlias = Literal["main", "challenger", "previous"]
@@ -42,6 +44,9 @@ DRAIN_S = 45.0  # Serve keeps an old replica reachable for 30 s before it waits 
 HEALTH_PERIOD_S = 5.0
 HEALTH_TIMEOUT_S = 30.0
 ANSWER_TIMEOUT_S = 2.0
+RETRY_AFTER_S = 5.0  # where max_queue queries wait for the first replica; a start takes about 7 s
+
+ANSWERING = ("RUNNING", "PENDING_MIGRATION", "RECOVERING")  # the states of replicas that may answer
 
 _STATUSES: Mapping[str, Status] = {
     "NOT_STARTED": "starting",
@@ -61,6 +66,7 @@ class AppSpec:
     runtime_env: of `environments.runtime_env_for`. serve_url: where deployments answer.
     slot: main is what answers at the deployment's URL; the others stand beside it, have no URL, and
     get what it sends on.
+    has_answered: a replica of it has before, so that it may begin without one where load decides.
     """
 
     deployment: str
@@ -73,6 +79,7 @@ class AppSpec:
     store_url: str
     serve_url: str
     slot: Slot = "main"
+    has_answered: bool = False
 
     @property
     def application(self) -> str:
@@ -92,7 +99,9 @@ class ObservedApp:
     status: "failed" can mean that an older replica still answers. message: why, for people.
     version: `version_of` of the spec that was applied last, and its envelope; None for applications
     not ours.
-    replicas: how many are running. target_replicas: how many should.
+    replicas: how many are running. target_replicas: how many should; 0 is no fault where load
+    decides. scale: what was asked for, as `scaling.scale_of` names it. may_answer: whether there is
+    a replica that may.
     """
 
     name: str
@@ -101,6 +110,8 @@ class ObservedApp:
     version: str | None
     replicas: int = 0
     target_replicas: int = 0
+    scale: str = "0"
+    may_answer: bool = True
     envelope_id: str | None = None
 
 
@@ -119,7 +130,7 @@ def deploy(specs: Sequence[AppSpec]) -> None:
         serve.run_many(
             [
                 RunTarget(
-                    _application(spec, drain_s=_drain_s(spec, known.get(spec.application))),
+                    _application(spec, known.get(spec.application)),
                     name=spec.application,
                     route_prefix=f"/{spec.deployment}" if spec.slot == "main" else None,
                 )
@@ -143,13 +154,17 @@ def delete(names: Sequence[str]) -> None:
 def version_of(spec: AppSpec) -> str:
     """Return the name of everything that decides a replica: a change of it is a restart.
 
-    Not in it: release_id, what Serve changes in place (num_replicas), and what the controller alone
-    judges by. The latency that is promised is in it: each replica measures it as it starts.
+    Not in it: release_id, what Serve changes in place (num_replicas, the bounds of autoscaling),
+    and what the controller alone judges by. The latency that is promised is in it: each replica
+    measures it as it starts.
     """
     config = spec.config.model_dump(mode="json")
     gates = config.pop("gates")
     if gates["sla"] is not None:
         config["sla"] = gates["sla"]
+    scaling = config.pop("autoscaling")
+    if scaling is not None:
+        config["target_ongoing_requests"] = scaling["target_ongoing_requests"]
     for in_place in ("num_replicas", "start_timeout_s", "max_age", "rollout", "keep_warm_s"):
         config.pop(in_place, None)
     decides = {
@@ -214,8 +229,8 @@ def _drain_s(spec: AppSpec, known: Any) -> float:
     return drain_s + 1 if is_same else drain_s
 
 
-def _application(spec: AppSpec, *, drain_s: float) -> Any:
-    """Return the bound Serve application of a spec."""
+def _application(spec: AppSpec, known: Any) -> Any:
+    """Return the bound Serve application of a spec. known: what Serve has of it already."""
     config, version = spec.config, version_of(spec)
     actor_options: dict[str, Any] = {
         "num_cpus": config.resources.num_cpus,
@@ -227,13 +242,12 @@ def _application(spec: AppSpec, *, drain_s: float) -> Any:
     deployment = serve.deployment(
         Replica,
         name=spec.deployment,
-        num_replicas=config.num_replicas,
+        **_scale(spec, version, known),
         ray_actor_options=actor_options,
         max_ongoing_requests=MAX_ONGOING,
-        max_queued_requests=-1,
         max_surge_percent=100,
         max_constructor_retry_count=1,  # whether to try again is the controller's to decide
-        graceful_shutdown_timeout_s=drain_s,
+        graceful_shutdown_timeout_s=_drain_s(spec, known),
         graceful_shutdown_wait_loop_s=0.5,
         health_check_period_s=HEALTH_PERIOD_S,
         health_check_timeout_s=HEALTH_TIMEOUT_S,
@@ -241,6 +255,36 @@ def _application(spec: AppSpec, *, drain_s: float) -> Any:
     )
     deployment._version = version  # Serve takes no version in public, and makes a random one
     return deployment.bind(**asdict(_options(spec)))
+
+
+def _scale(spec: AppSpec, version: str, known: Any) -> dict[str, Any]:
+    """Return how many replicas Serve runs, and how many queries it lets wait for the first one."""
+    config, scaling = spec.config, spec.config.autoscaling
+    if scaling is None:
+        return {"num_replicas": config.num_replicas, "max_queued_requests": -1}
+    running, earlier = 0, None
+    for one in known.deployments.values() if known is not None else ():
+        told, running = one.deployment_config.autoscaling_config, one.target_num_replicas
+        is_same = _variables(one).get(VERSION_VARIABLE) == version
+        if is_same and told is not None and observed_scale(running, told) == scale_of(config):
+            earlier = told["initial_replicas"]
+    begins = initial_replicas(
+        scaling, has_answered=spec.has_answered, running=running, earlier=earlier
+    )
+    told = serve_scaling(scaling, initial_replicas=begins, may_be_none=spec.slot == "main")
+    waits = BackpressureConfig(status_code=429, retry_after_s=RETRY_AFTER_S)
+    return {
+        "autoscaling_config": told,
+        "max_queued_requests": config.max_queue if scaling.min == 0 else -1,
+        "backpressure_config": waits,
+    }
+
+
+def _variables(deployment: Any) -> Mapping[str, str]:
+    """Return the environment variables that a deployment's replicas were started with."""
+    runtime_env = getattr(deployment.deployment_config.ray_actor_options, "runtime_env", None) or {}
+    found: Mapping[str, str] = runtime_env.get("env_vars", {})
+    return found
 
 
 def _options(spec: AppSpec) -> ReplicaOptions:
@@ -260,6 +304,9 @@ def _options(spec: AppSpec) -> ReplicaOptions:
         num_cpus=config.resources.num_cpus,
         p99_ms=config.gates.sla.p99_ms if config.gates.sla else None,
         is_routed=spec.slot == "main",
+        target_ongoing_requests=(
+            config.autoscaling.target_ongoing_requests if config.autoscaling else None
+        ),
     )
 
 
@@ -279,33 +326,52 @@ def _is_in_place(deployment: Any, asked_at: float) -> bool:
     """Whether all of the new version runs. Serve goes on updating until the old one has drained.
 
     A replica that began before Serve was asked is an old one, also while no new one has begun.
+    Where load decides how many there are, the first is enough.
     """
     replicas = deployment.replicas
     running = [replica for replica in replicas if replica.state.value == "RUNNING"]
     stopping = sum(replica.state.value == "STOPPING" for replica in replicas)
     is_new = all(replica.start_time_s >= asked_at for replica in running)
+    if deployment.deployment_config.autoscaling_config is not None and running:
+        return is_new
     is_enough = len(running) == deployment.target_num_replicas
     return is_new and is_enough and len(running) + stopping == len(replicas)
+
+
+def _has_not_woken(deployment: Any) -> bool:
+    """Whether the first replica could not start after there was none. Serve goes on trying."""
+    scaling = deployment.deployment_config.autoscaling_config
+    may_be_none = scaling is not None and scaling.get("min_replicas") == 0
+    is_failing = deployment.status_trigger.value == "REPLICA_STARTUP_FAILED"
+    return may_be_none and is_failing and not _may_answer(deployment)
+
+
+def _may_answer(deployment: Any) -> bool:
+    return any(replica.state.value in ANSWERING for replica in deployment.replicas)
 
 
 def _observed(name: str, app: Any) -> ObservedApp:
     deployments = list(app.deployments.values())
     messages = [one.message for one in deployments if one.message] or [app.message]
-    version, envelope_id, running, target = None, None, 0, 0
+    version, envelope_id, running, target, scale = None, None, 0, 0, "0"
     for one in deployments:
-        options = one.deployment_config.ray_actor_options
-        runtime_env = getattr(options, "runtime_env", None) or {}
-        variables = runtime_env.get("env_vars", {})
+        variables = _variables(one)
         version = variables.get(VERSION_VARIABLE, version)
         envelope_id = variables.get(ENVELOPE_VARIABLE, envelope_id)
         running += sum(replica.state == "RUNNING" for replica in one.replicas)
         target += one.target_num_replicas
+        if version is not None:
+            told = one.deployment_config.autoscaling_config
+            scale = observed_scale(one.target_num_replicas, told)
     status = _STATUSES[app.status.value]
     asked_at = app.last_deployed_time_s
     if status == "starting" and deployments:
         is_in_place = all(_is_in_place(one, asked_at) for one in deployments)
         status = "running" if is_in_place else status
-    message = "" if status == "running" else readable_reason("\n".join(messages))
+    if status == "unhealthy" and any(map(_has_not_woken, deployments)):
+        status = "failed"
+    is_fine = status == "running" and (running > 0 or target == 0)
+    message = "" if is_fine else readable_reason("\n".join(messages))
     return ObservedApp(
         name=name,
         status=status,
@@ -313,5 +379,7 @@ def _observed(name: str, app: Any) -> ObservedApp:
         version=version,
         replicas=running,
         target_replicas=target,
+        scale=scale,
+        may_answer=any(map(_may_answer, deployments)),
         envelope_id=envelope_id,
     )

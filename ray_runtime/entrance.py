@@ -11,6 +11,7 @@ from ray.serve.handle import DeploymentHandle
 
 from ray_runtime.fork import Fork, Returned, Sent
 from ray_runtime.protocols.http import Receive, Router, Scope, Send
+from ray_runtime.scaling import Ongoing
 from ray_runtime.shadow import Shadow
 from ray_runtime.shares import follow, report
 from ray_runtime.traffic import Split
@@ -22,11 +23,15 @@ class Entrance:
     """The ASGI application of a replica. `app` is what answers now.
 
     While nothing is split that is the router itself, so that nothing is paid for what is not used.
+    ongoing: counts what is being answered, where load decides how many replicas there are.
     """
 
-    def __init__(self, router: Router, deployment: str, timeout_s: float) -> None:
+    def __init__(
+        self, router: Router, deployment: str, timeout_s: float, ongoing: Ongoing | None = None
+    ) -> None:
         self.router = router
-        self.app: Router | Fork | Shadow = router
+        self.ongoing = ongoing
+        self.app: Any = self._counted(router)
         self._deployment = deployment
         self._timeout_s = timeout_s
         self._replica = uuid4().hex
@@ -46,15 +51,18 @@ class Entrance:
         if reporting is not None:
             reporting.cancel()
         if split is None:
-            self.app = self.router
+            self.app = self._counted(self.router)
             log.info("all queries are answered here")
             return
         kind = Fork if split.mode == "send" else Shadow
         fork = kind(self.router, split, _asker(self._deployment, split), self._timeout_s)
         counts = report(self._deployment, split.key, self._replica, fork.counter.tally)
         self._tasks["report"] = asyncio.get_running_loop().create_task(counts)
-        self.app = fork
+        self.app = self._counted(fork)
         log.info("%g %% of the queries: %s to %s", split.percent, split.mode, split.application)
+
+    def _counted(self, app: Router | Fork | Shadow) -> Any:
+        return app if self.ongoing is None else self.ongoing.around(app)
 
 
 def _asker(deployment: str, split: Split) -> Any:

@@ -39,6 +39,7 @@ class ReplicaOptions:
     function_hashes: name -> SHA-256 of the functions to serve. release_id: of the release that
     started it, for people. p99_ms: of calls with the sample, else the start fails; None: not
     measured. is_routed: it answers at the deployment's URL, and so may share its queries out.
+    target_ongoing_requests: where load decides how many replicas there are, else None.
     The rest is of DeploymentConfig.
     """
 
@@ -56,6 +57,7 @@ class ReplicaOptions:
     num_cpus: float = 0.25
     p99_ms: float | None = None
     is_routed: bool = True
+    target_ongoing_requests: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

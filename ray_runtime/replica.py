@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from ray import serve
@@ -22,6 +23,7 @@ from ray_runtime.fork import Returned, Sent, answer_sent
 from ray_runtime.live import Live, ReplicaOptions, start
 from ray_runtime.protocols.application import build_application
 from ray_runtime.protocols.http import Receive, Scope, Send
+from ray_runtime.scaling import Ongoing, report
 
 MIDDLEWARE_VARIABLE = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
 MIDDLEWARE_PATH = "ray_runtime.replica.middlewares"
@@ -43,7 +45,10 @@ class Replica:
         told = ReplicaOptions(**options)
         self._live = await start(told)
         router = build_application(self._live)
-        self._entrance = Entrance(router, told.deployment, told.timeout_s)
+        target, counts = told.target_ongoing_requests, None
+        if target is not None and told.is_routed:  # what is sent on by handle Serve counts itself
+            counts = Ongoing(target)
+        self._entrance = Entrance(router, told.deployment, told.timeout_s, counts)
         _here[:] = [self._entrance]
         if told.is_routed:
             self._entrance.follow()
@@ -55,6 +60,10 @@ class Replica:
 
     def __serve_build_asgi_app__(self) -> Entrance:
         return self._entrance
+
+    async def record_autoscaling_stats(self) -> Mapping[str, float]:
+        """Tell Serve how many queries are being answered; it asks where load decides."""
+        return report(self._entrance.ongoing)
 
     async def answer_sent(self, sent: Sent) -> Returned | None:
         """Answer a query that a replica at the deployment's URL has sent on."""

@@ -152,7 +152,7 @@ class World:
             deployment=request.deployment,
             envelope_id=envelope_id,
             version=f"{envelope_id} {functions} {config} {self.runtime}",
-            spec=None,
+            spec=request.config,
         )
 
     def _function(self, envelope_id: str, name: str, sha256: str) -> Function:

@@ -64,6 +64,8 @@ class _FakeApp:
     replicas: list[_Replica] = field(default_factory=list)
     failure: str | None = None
     deleted_at: datetime | None = None  # draining until then
+    is_scaled: bool = False  # its number of replicas is what load makes of it, since it was none
+    is_asleep: bool = False
 
     def running(self) -> list[_Replica]:
         return [each for each in self.replicas if each.routed_at and each.stopped_at is None]
@@ -76,6 +78,7 @@ class FakeServe:
     a start that failed the old one goes on, the application is "failed" and nothing is tried again
     until there is another target; a deleted application answers what it has begun. The same target
     twice touches nothing. The proxy learns of a new replica a little after Serve says it runs.
+    What sleeps has no replica; whoever asks it waits for one, also the controller.
     """
 
     def __init__(self, clock: FakeClock) -> None:
@@ -97,6 +100,8 @@ class FakeServe:
 
     def answering(self, deployments: Sequence[str]) -> Mapping[str, str | None]:
         self._check()
+        for name in deployments:
+            self.wake(name)
         return {name: self.answers(name) for name in deployments}
 
     def deploy(self, applications: Sequence[Prepared]) -> None:
@@ -105,6 +110,9 @@ class FakeServe:
             app = self._apps.get(prepared.application)
             if app is None:
                 app = self._apps[prepared.application] = _FakeApp(target=prepared)
+                if prepared.has_answered and _may_sleep(prepared):
+                    app.is_scaled = app.is_asleep = True
+                    continue
             elif app.target.version == prepared.version and app.deleted_at is None:
                 continue
             self._retarget(app, prepared)
@@ -180,6 +188,28 @@ class FakeServe:
         self._pass_time()
         return set(self._apps)
 
+    def fall_asleep(self, deployment: str) -> None:
+        """Nobody has asked for a while: the replicas that run end."""
+        self._pass_time()
+        app = self._apps.get(deployment)
+        if app is None or app.deleted_at is not None or app.failure is not None:
+            return
+        if _may_sleep(app.target) and any(e.version == app.target.version for e in app.running()):
+            self._drain(app, app.running())
+            app.is_scaled = app.is_asleep = True
+
+    def wake(self, deployment: str) -> None:
+        """Somebody asks."""
+        self._pass_time()
+        app = self._apps.get(deployment)
+        if app is not None and app.is_asleep and app.deleted_at is None:
+            app.is_asleep = False
+            self._start(app, app.target.envelope_id, app.target.version).fails = False
+
+    def is_asleep(self, deployment: str) -> bool:
+        app = self._apps.get(deployment)
+        return app is not None and app.is_asleep
+
     def lose_everything(self) -> None:
         """The cluster ends, and an empty one takes its place."""
         self._apps.clear()
@@ -211,17 +241,20 @@ class FakeServe:
             version=version,
             message="waiting for 1 replica",
             envelope_id=envelope_id,
+            target_replicas=0 if app.is_asleep else 1,
+            may_answer=bool(app.running()),
         )
         if app.deleted_at is not None:
             return replace(starting, status="deleting", message="")
         if app.failure is not None:
             return replace(starting, status="failed", message=app.failure)
-        if any(replica.version == version for replica in app.running()):
+        if app.is_scaled or any(replica.version == version for replica in app.running()):
             return replace(starting, status="running", message="")
         return starting
 
     def _retarget(self, app: _FakeApp, prepared: Prepared) -> None:
         app.target, app.failure, app.deleted_at = prepared, None, None
+        app.is_scaled = app.is_asleep = False
         app.replicas = [each for each in app.replicas if each.routed_at]
         if not any(each.version == prepared.version for each in app.running()):
             self._start(app, prepared.envelope_id, prepared.version)
@@ -268,6 +301,11 @@ class FakeServe:
 
     def _is_over(self, at: datetime | None) -> bool:
         return at is not None and at <= self._clock.now
+
+
+def _may_sleep(prepared: Prepared) -> bool:
+    scaling = prepared.spec.autoscaling if prepared.spec is not None else None
+    return scaling is not None and scaling.min == 0
 
 
 class LedServe:

@@ -59,6 +59,7 @@ TAGS = st.sampled_from((("us", "hotfix"), ("us",), ("hotfix",), ()))
 ZONES = st.sampled_from(("a", "a", "a b", None))
 AUCS = st.sampled_from((0.9, 0.9, 0.9, 0.2, None))  # None: cannot be judged yet
 GATED = {"ltv": {"metrics": ["auc >= 0.5"]}, "churn": {}, MADE: {}}
+SCALED = {"ltv": {"min": 0, "max": 1}}  # the others always have a replica
 TURNS = st.integers(0, 9)  # one start takes about 20
 
 
@@ -236,6 +237,20 @@ class Histories(RuleBasedStateMachine):
                 self.has_answered.clear()
         self.take_turns(turns)
 
+    @rule(deployment=st.sampled_from(DEPLOYMENTS), turns=TURNS)
+    def sleep(self, deployment: str, turns: int) -> None:
+        """Nobody asks for a while."""
+        if self.world.live(deployment) == self.world.serve.answers(deployment):
+            self.has_answered.discard(deployment)
+            self.world.serve.fall_asleep(deployment)
+        self.take_turns(turns)
+
+    @rule(deployment=st.sampled_from(DEPLOYMENTS), turns=TURNS)
+    def wake(self, deployment: str, turns: int) -> None:
+        """Somebody asks."""
+        self.world.serve.wake(deployment)
+        self.take_turns(turns)
+
     def disturb_starts(self) -> None:
         """What begins anew in the middle of its start may come too late; that is not its fault."""
         for row in self.world.registry.releases(open_only=True):
@@ -258,6 +273,11 @@ class Histories(RuleBasedStateMachine):
 
     @rule()
     def quiet_and_right(self) -> None:
+        self.world.settle(self.goes_on_answering, self.is_live)
+        for deployment in DEPLOYMENTS:
+            if self.world.serve.is_asleep(deployment):
+                assert self.world.live(deployment) is not None, self.world.history()
+                self.world.serve.wake(deployment)
         self.world.settle(self.goes_on_answering, self.is_live)
         for deployment in DEPLOYMENTS:
             self._check(deployment)
@@ -372,9 +392,13 @@ class Histories(RuleBasedStateMachine):
         return envelope_id
 
     def _apply(self, deployment: str) -> None:
-        config = {"start_timeout_s": TIMEOUT_S, "max_queue": self.config.get(deployment, 1)}
-        gates = GATED.get(deployment, {})
-        self.world.apply(deployments={deployment: {**config, "gates": gates}})
+        config: dict[str, object] = {
+            "start_timeout_s": TIMEOUT_S,
+            "max_queue": self.config.get(deployment, 1),
+            "autoscaling": SCALED.get(deployment),
+            "gates": GATED.get(deployment, {}),
+        }
+        self.world.apply(deployments={deployment: config})
         self.removed.discard(deployment)
 
     def _put_rule(self, name: str) -> None:

@@ -33,6 +33,21 @@ def test_quickstart_reads(monkeypatch: pytest.MonkeyPatch) -> None:
             "deployments: {a: {replicas: 2}}", "deployments.a.replicas: unknown key", id="unknown"
         ),
         pytest.param("deployments: {a: {num_replicas: 0}}", "deployments.a.num_replicas", id="low"),
+        pytest.param(
+            "deployments: {a: {num_replicas: 2, autoscaling: {max: 4}}}",
+            "num_replicas (2) and autoscaling exclude each other: remove num_replicas",
+            id="scaled-twice",
+        ),
+        pytest.param(
+            "deployments: {a: {autoscaling: {min: 3, max: 2}}}",
+            "min is 3, and max 2: the most cannot be fewer",
+            id="min-above-max",
+        ),
+        pytest.param(
+            "deployments: {a: {autoscaling: {min: 0}}}",
+            "deployments.a.autoscaling.max: Field required",
+            id="no-max",
+        ),
         pytest.param("deployments: {a: {timeout_s: .nan}}", "deployments.a.timeout_s", id="nan"),
         pytest.param("deployments: {A b: {}}", "cannot be a deployment's name", id="name"),
         pytest.param("deployments: {a--b: {}}", "cannot be a deployment's name", id="reserved"),

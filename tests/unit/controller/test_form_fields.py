@@ -16,6 +16,7 @@ from controller.web.fields import (
     typed_of,
 )
 from envelope.config import (
+    Autoscaling,
     BatchJobConfig,
     Check,
     DeploymentConfig,
@@ -29,7 +30,7 @@ from envelope.config import (
 )
 
 FULL = DeploymentConfig(
-    num_replicas=2,
+    autoscaling=Autoscaling(min=0, max=4, target_ongoing_requests=1.5, downscale_delay_s=60),
     timeout_s=0.5,
     resources=Resources(num_cpus=1.5, memory_bytes=10**9),
     extra_columns="ignore",
@@ -67,6 +68,7 @@ JOB = BatchJobConfig.model_validate(
     [
         pytest.param(DeploymentConfig(), id="defaults"),
         pytest.param(FULL, id="every-key"),
+        pytest.param(DeploymentConfig(num_replicas=2), id="a-fixed-number"),
         pytest.param(RuleConfig(query="tags.a = 'b'", deploy_to="ltv", paused=True), id="rule"),
         pytest.param(JOB, id="batch-job"),
         pytest.param(
@@ -152,6 +154,9 @@ FAULTS = [
     ({"gates.tags": "approved"}, "gates.tags", "write `key: value` on each line"),
     ({"gates.metrics": "auc >= 0.8\nauc >"}, "gates.metrics", "line 2: "),
     ({"gates.sla.p99_ms": "-1"}, "gates.sla.p99_ms", "must be more than 0"),
+    ({"autoscaling.min": "0"}, "autoscaling.max", "is needed"),
+    ({"autoscaling.min": "3", "autoscaling.max": "2"}, "autoscaling", "the most cannot be fewer"),
+    ({"num_replicas": "2", "autoscaling.max": "4"}, "", "exclude each other"),
     ({"rollout.strategy": "canary"}, "rollout", "`canary` needs `steps`"),
     ({"rollout.steps.2.share": "5"}, "rollout.steps.0", "a step ends by `minutes`"),
     ({"rollout.steps.0.minutes": "5"}, "rollout.steps.0.share", "is needed"),

@@ -44,6 +44,8 @@ OLD = Release(
 NEW = replace(OLD, id="r-new", envelope_id="NEW", state="candidate", version="v-new")
 RUNS_OLD = App(status="running", version="v-old")
 STARTS_NEW = App(status="starting", version="v-new", message="waiting for 1 replica")
+SLEEPS_OLD = replace(RUNS_OLD, target_replicas=0, may_answer=False)
+WAKES_OLD = replace(RUNS_OLD, may_answer=False, message="no node has 8 CPUs")
 
 
 def wish(wanted: Wanted | None, why: str = "unmatched", *, is_removed: bool = False) -> Desired:
@@ -70,7 +72,12 @@ def in_state(state: str, **changes: object) -> Release:
 
 
 def deploy(release: Release) -> Deploy:
-    return Deploy(deployment=NAME, release_id=release.id)
+    return Deploy(deployment=NAME, release_id=release.id, has_answered=release.state == "live")
+
+
+def waking(since_s: float) -> Observed:
+    since = START - timedelta(seconds=since_s)
+    return replace(seen(OLD, app=WAKES_OLD, answering=None), waking_since=since)
 
 
 LATE = in_state("starting", asked_at=START - timedelta(seconds=61))
@@ -431,6 +438,33 @@ REPLACED = "replaced by envelope NEW (release r-new)"
         ),
         pytest.param(
             wish(WANT_OLD),
+            seen(OLD, app=SLEEPS_OLD, answering=None),
+            [],
+            id="no-replica-is-no-fault",
+        ),
+        pytest.param(
+            wish(WANT_OLD), waking(59), [], id="those-that-ask-what-sleeps-wait-for-its-start"
+        ),
+        pytest.param(
+            wish(WANT_OLD),
+            waking(60),
+            [
+                DeleteApp(
+                    deployment=NAME,
+                    reason="its first replica did not start within 60 s of a query, "
+                    "start_timeout_s is 60: no node has 8 CPUs",
+                )
+            ],
+            id="but-not-for-ever-either",
+        ),
+        pytest.param(
+            wish(WANT_NEW),
+            seen(in_state("starting"), OLD, app=SLEEPS_OLD, answering=None),
+            [deploy(NEW)],
+            id="a-new-one-where-none-runs",
+        ),
+        pytest.param(
+            wish(WANT_OLD),
             seen(OLD, app=App(status="failed", version="v-old")),
             [],
             id="failed-but-still-answering-is-left-alone",
@@ -522,6 +556,8 @@ def test_a_failed_live_release_is_not_started_anew_too_soon() -> None:
             False,
             id="serve-sees-to-it",
         ),
+        pytest.param(wish(WANT_OLD), seen(OLD, app=SLEEPS_OLD), False, id="sleeps"),
+        pytest.param(wish(WANT_OLD), seen(OLD, app=WAKES_OLD), True, id="wakes"),
         pytest.param(
             wish(None, is_removed=True), seen(OLD, app=None), True, id="removal-to-be-recorded"
         ),
