@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from typing import Any
+
+import msgspec
 
 from controller.apply import Prepared
 from controller.releases import Request
@@ -70,6 +74,7 @@ class Preparer:
         self._serve_url = serve_url(settings)
         self._manifests: dict[str, Manifest] = {}
         self._functions: dict[str, Function] = {}
+        self._runtime_envs: dict[str, Mapping[str, Any]] = {}
 
     def read_manifest(self, row: EnvelopeRow) -> Manifest:
         """Read an envelope's manifest, its hash checked. Raises StorageError, IntegrityError."""
@@ -90,6 +95,17 @@ class Preparer:
             self._functions[sha256] = self._store.get_function(envelope_id, name, sha256)
         return self._functions[sha256]
 
+    def _runtime_env(self, row: EnvelopeRow) -> Mapping[str, Any]:
+        """Equal environments are worked out once: it takes longer than all else of a release."""
+        known = self._runtime_envs
+        manifest = self.read_manifest(row)
+        key = hashlib.sha256(msgspec.json.encode(manifest.environment)).hexdigest()
+        if key not in known:
+            while len(known) >= MANIFESTS:
+                del known[next(iter(known))]
+            known[key] = runtime_env_for(self._store, manifest)
+        return known[key]
+
     def prepare(self, request: Request) -> Prepared:
         """Say what Serve would be asked for.
 
@@ -103,7 +119,7 @@ class Preparer:
             function_hashes=request.functions,
             release_id=request.release_id,
             config=request.config,
-            runtime_env=runtime_env_for(self._store, self.read_manifest(envelope)),
+            runtime_env=self._runtime_env(envelope),
             store_url=self._store.url,
             serve_url=self._serve_url,
         )
