@@ -237,7 +237,7 @@ class Histories(RuleBasedStateMachine):
                 self.has_answered.clear()
         self.take_turns(turns)
 
-    @rule(deployment=st.sampled_from(DEPLOYMENTS), turns=TURNS)
+    @rule(deployment=st.sampled_from(sorted(SCALED)), turns=TURNS)
     def sleep(self, deployment: str, turns: int) -> None:
         """Nobody asks for a while."""
         if self.world.live(deployment) == self.world.serve.answers(deployment):
@@ -245,7 +245,7 @@ class Histories(RuleBasedStateMachine):
             self.world.serve.fall_asleep(deployment)
         self.take_turns(turns)
 
-    @rule(deployment=st.sampled_from(DEPLOYMENTS), turns=TURNS)
+    @rule(deployment=st.sampled_from(sorted(SCALED)), turns=TURNS)
     def wake(self, deployment: str, turns: int) -> None:
         """Somebody asks."""
         self.world.serve.wake(deployment)
