@@ -76,9 +76,9 @@ def explain(name: str, as_json: bool) -> None:
 def who_answered(name: str, text: str, as_json: bool) -> None:
     """Say which envelope answered at /NAME at a time: two while one took the other's place.
 
-    A canary, which answered a share of the queries, comes after what was live.
+    What answered a share of the queries (a canary, a challenger) comes after what was live.
     """
-    from controller.history import canaries_at
+    from controller.history import shares_at
 
     registry = connect().registry
     find(registry, name)
@@ -97,7 +97,7 @@ def who_answered(name: str, text: str, as_json: bool) -> None:
         by = f"rule {row.rule} version {row.rule_version}" if row.rule else f"hand ({row.actor})"
         click.echo(f"{row.envelope_id}  live {row.live_at:%Y-%m-%d %H:%M:%S} to {until} UTC")
         click.echo(f"    release {row.id}, by {by}, config version {row.config_version}")
-    for row, step in canaries_at(registry, name, at):
+    for row, step in shares_at(registry, name, at):
         if as_json:
             click.echo(json.dumps(_release_record(row)))
             continue

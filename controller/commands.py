@@ -8,6 +8,7 @@ from controller import (
     asking_commands,
     delivery_commands,
     demo_commands,
+    experiment_commands,
     lifecycle_commands,
     state_commands,
 )
@@ -20,6 +21,7 @@ def add_commands(group: click.Group) -> None:
         state_commands,
         delivery_commands,
         asking_commands,
+        experiment_commands,
         demo_commands,
     ):
         subject.add_commands(group)

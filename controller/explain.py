@@ -14,7 +14,7 @@ from controller.making import (
     rules_of,
     template_rules,
 )
-from controller.matches import RuleMatches
+from controller.matches import RuleMatches, challenger_of
 from controller.rules import (
     Candidate,
     Choice,
@@ -74,16 +74,18 @@ def explain(registry: Registry, name: str, now: datetime) -> Explanation:
     history = registry.releases(name, limit=HISTORY)
     opened = [release for release in history if release.ended_at is None]
     live = live_row(opened)
+    matches = RuleMatches(registry)
     known = _Known(
         deployment=deployment,
         rules=rules,
         history=history,
-        matches=RuleMatches(registry),
+        matches=matches,
         now=now,
         hand=Hand(
             exclusions=registry.exclusions(name),
             live=live.envelope_id if live else None,
             pause=registry.pause(),
+            challenger=challenger_of(deployment, rules, opened, matches, registry.facts),
         ),
     )
     choice = known.choose()
@@ -257,6 +259,11 @@ def _why_not(
         return f"rule {candidate.rule.name} is paused"
     if wanted is None:
         return choice.why
+    if _waits(known.hand.challenger, wanted.envelope_id, candidate):
+        return (
+            f"waits: {wanted.envelope_id} is the challenger of an experiment; "
+            f"`envelope experiment end {deployment.name} --winner champion|challenger` ends it"
+        )
     if wanted.rule is None:
         return f"older than what was rolled back; {choice.why}"
     chosen = next(rule for rule in known.rules if rule.name == wanted.rule)
@@ -266,3 +273,13 @@ def _why_not(
             f"{candidate.rule.name} has {candidate.rule.priority}"
         )
     return f"older than {wanted.envelope_id}"
+
+
+def _waits(challenger: Candidate | None, wanted: str, candidate: Candidate) -> bool:
+    """Whether a candidate would be wanted but for an experiment."""
+    if challenger is None or challenger.envelope_id != wanted:
+        return False
+    mine, other = (
+        (each.rule.priority, each.created_at, each.envelope_id) for each in (candidate, challenger)
+    )
+    return mine > other

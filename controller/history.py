@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from controller.state import EXPERIMENT
 from controller.view import OF_ENVELOPES
 from envelope.registry import Change, EnvelopeRow, Registry, ReleaseEvent, ReleaseRow
 
 FEED_PAGE = 1000
+SHARED = ("canary", EXPERIMENT)  # with the live one, which answers the rest
 SLACK = timedelta(minutes=10)  # longer than any transaction that writes
 CUT = "and no further was looked: it took too long; `envelope rule test` looks at everything"
 
@@ -55,7 +57,7 @@ def would_have_wanted(
             yield Step(at=change.at, envelope_id=_id(found), because=because)
 
 
-def canaries_at(
+def shares_at(
     registry: Registry, deployment: str, at: datetime
 ) -> Iterator[tuple[ReleaseRow, ReleaseEvent]]:
     """What answered a share of a deployment's queries then, with the event that last spoke of it.
@@ -67,8 +69,8 @@ def canaries_at(
         if row.created_at > at or is_over or (row.live_at is not None and row.live_at <= at):
             continue
         events = [each for each in registry.release_events(row.id) if each.at <= at]
-        steps = [each for each in events if each.from_state == each.to_state == "canary"]
-        if steps and events[-1].to_state in ("canary", "starting"):
+        steps = [each for each in events if each.from_state == each.to_state in SHARED]
+        if steps and events[-1].to_state in (*SHARED, "starting"):
             yield row, steps[-1]
 
 

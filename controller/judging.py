@@ -31,13 +31,8 @@ def judge_step(rollout: Rollout, index: int, tally: Tally, elapsed_s: float) -> 
     Errors: with fewer answers than are needed, those still to come may all be right.
     """
     candidate = tally.candidate
-    allowed = rollout.max_error_percent / 100 * max(candidate.count, rollout.min_requests)
-    if candidate.failed > allowed:
-        return Judgement(
-            state="failed",
-            reason=f"{candidate.failed} of {candidate.count} queries failed, max_error_percent is "
-            f"{rollout.max_error_percent:g}",
-        )
+    if (errors := judge_errors(rollout, tally)) is not None:
+        return Judgement(state="failed", reason=errors)
     is_enough = candidate.count >= rollout.min_requests
     fault = (_slowness(rollout, tally) or _difference(rollout, tally)) if is_enough else None
     if fault is not None:
@@ -48,6 +43,18 @@ def judge_step(rollout: Rollout, index: int, tally: Tally, elapsed_s: float) -> 
         reason = f"it got fewer than {rollout.min_requests} queries (min_requests)"
         return Judgement(state="inconclusive", reason=reason)
     return Judgement(state="passed", reason=describe_tally(tally, rollout))
+
+
+def judge_errors(rollout: Rollout, tally: Tally) -> str | None:
+    """Say that the candidate fails too often; None when it does not, or may not after all."""
+    candidate = tally.candidate
+    allowed = rollout.max_error_percent / 100 * max(candidate.count, rollout.min_requests)
+    if candidate.failed <= allowed:
+        return None
+    return (
+        f"{candidate.failed} of {candidate.count} queries failed, max_error_percent is "
+        f"{rollout.max_error_percent:g}"
+    )
 
 
 def _has_ended(step: RolloutStep, candidate: Answers, elapsed_s: float) -> bool:
@@ -96,7 +103,11 @@ def describe_tally(tally: Tally, rollout: Rollout) -> str:
 
 
 def describe_step(rollout: Rollout, index: int) -> str:
-    """Say which step this is."""
+    """Say which step this is; an experiment has but one."""
+    if rollout.sticky is not None:
+        sticky = rollout.sticky
+        by = f"header {sticky.header}" if sticky.header else f"field {sticky.field}"
+        return f"{rollout.share:g} % by {by}"
     step = rollout.steps[index]
     length = f"{step.minutes:g} min" if step.minutes is not None else f"{step.requests} queries"
     return f"step {index + 1} of {len(rollout.steps)}, {step.share:g} % for {length}"

@@ -8,13 +8,20 @@ an envelope with that tag; queries without one are asked about every change.
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from controller.rules import Candidate
+from controller.rules import Candidate, experiment_of, in_order
 from envelope.errors import ModelNotFound
-from envelope.registry import EnvelopeFacts, Registry, RuleRow, parse
+from envelope.registry import (
+    DeploymentRow,
+    EnvelopeFacts,
+    Registry,
+    ReleaseRow,
+    RuleRow,
+    parse,
+)
 from envelope.registry.query import Query, matches
 from envelope.registry.query.tree import And, Compare, Node
 
@@ -59,6 +66,24 @@ class QueryIndex:
 
 
 _ANY: Tag = ("", "")  # no tag has an empty key
+
+
+def challenger_of(
+    deployment: DeploymentRow,
+    rules: Sequence[RuleRow],
+    releases: Sequence[ReleaseRow],
+    matches: RuleMatches,
+    facts_of: Callable[[str], EnvelopeFacts],
+) -> Candidate | None:
+    """The challenger of the experiment that is under way, if it still matches a rule.
+
+    releases: of the deployment, that have not ended.
+    """
+    row = experiment_of(deployment, releases)
+    if row is None:
+        return None
+    facts = facts_of(row.envelope_id)
+    return next(in_order(deployment.name, rules, lambda rule: matches.of(rule, facts)), None)
 
 
 def wanted_tags(node: Node | None) -> Iterator[Tag]:
@@ -125,6 +150,11 @@ class RuleMatches:
             if known.is_all or not page:
                 return
             seen += len(page)
+
+    def of(self, rule: RuleRow, facts: EnvelopeFacts) -> Iterator[Candidate]:
+        """One envelope as a match of a rule; nothing when it is none."""
+        if matches(self._read(rule.query, 1).query, facts):
+            yield Candidate(envelope_id=facts.id, created_at=facts.created_at, rule=rule)
 
     def envelope_changed(self, envelope_id: str) -> set[str]:
         """Ask about one envelope again. Returns the queries that it matches or did match."""

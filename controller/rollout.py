@@ -2,7 +2,8 @@
 
 The candidate runs as the deployment's challenger, an application without a URL. The replicas at
 the URL send it its share (canary) or copies of it (shadow). After the last step it takes the place
-of the live one by surge, as any.
+of the live one by surge, as any. In an experiment it has its share of the callers until somebody
+ends that; of itself an experiment ends only when the candidate fails.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from controller.judging import describe_step, judge_step
+from controller.judging import describe_step, judge_errors, judge_step
 from controller.state import (
+    EXPERIMENT,
     TRIED,
     Action,
     DeleteApp,
@@ -21,6 +23,8 @@ from controller.state import (
     Release,
     RollBack,
 )
+from envelope.config import Rollout
+from ray_runtime.assignment import Sticky
 from ray_runtime.traffic import Split, Tally
 
 
@@ -56,6 +60,8 @@ def advance(
         return [_move(name, current, "failed", reason, app_version=current.version)]
     if current.step is None:
         return _first_step(name, current, seen, now)
+    if current.state == EXPERIMENT:
+        return _watch(name, current, live, seen)
     return _judge(name, current, live, seen, now)
 
 
@@ -77,25 +83,14 @@ def _first_step(name: str, current: Release, seen: Observed, now: datetime) -> l
 def _judge(
     name: str, current: Release, live: Release, seen: Observed, now: datetime
 ) -> list[Action]:
-    step, split = current.step, seen.traffic.split
+    step = current.step
     assert step is not None
     assert current.step_since is not None
-    # Until the split has this step's key, what was counted is another's.
-    is_mine = split is not None and split.key == _key(current)
-    tally = seen.traffic.tally if is_mine else Tally()
     elapsed_s = (now - current.step_since).total_seconds()
-    found = judge_step(current.rollout, step, tally, elapsed_s)
+    found = judge_step(current.rollout, step, _tally(current, seen), elapsed_s)
     what = f"{current.rollout.strategy}: {describe_step(current.rollout, step)}"
     if found.state == "failed":
-        reason = f"{what}: {found.reason}"
-        return [
-            RollBack(
-                deployment=name,
-                envelope_id=current.envelope_id,
-                back_to=live.envelope_id,
-                reason=reason,
-            )
-        ]
+        return [_roll_back(name, current, live, found.reason)]
     if seen.challenger is None or seen.challenger.status != "running":
         return []  # it gets nothing now, and comes back or not
     if found.state == "inconclusive":
@@ -108,6 +103,29 @@ def _judge(
         reason = f"{_begins(current, step + 1)}; before, {passed}"
         return [_move(name, current, current.state, reason, step=step + 1)]
     return [_move(name, current, "starting", f"starting {current.envelope_id}; {passed}")]
+
+
+def _watch(name: str, current: Release, live: Release, seen: Observed) -> list[Action]:
+    """Leave an experiment alone for as long as the candidate does not fail."""
+    fault = judge_errors(current.rollout, _tally(current, seen))
+    return [] if fault is None else [_roll_back(name, current, live, fault)]
+
+
+def _tally(current: Release, seen: Observed) -> Tally:
+    """What came of this step. Until the split has its key, what was counted is another's."""
+    split = seen.traffic.split
+    return seen.traffic.tally if split is not None and split.key == _key(current) else Tally()
+
+
+def _roll_back(name: str, current: Release, live: Release, fault: str) -> RollBack:
+    assert current.step is not None
+    what = describe_step(current.rollout, current.step)
+    return RollBack(
+        deployment=name,
+        envelope_id=current.envelope_id,
+        back_to=live.envelope_id,
+        reason=f"{current.rollout.strategy}: {what}: {fault}",
+    )
 
 
 def _begins(current: Release, step: int) -> str:
@@ -145,16 +163,22 @@ def _split(name: str, release: Release, seen: Observed) -> Split | None:
     assert seen.challenger is not None
     if release.step is None or seen.challenger.status != "running" or release.rollback is not None:
         return None
-    step = release.rollout.steps[release.step]
-    is_shadow = release.rollout.strategy == "shadow"
+    rollout = release.rollout
+    is_shadow = rollout.strategy == "shadow"
     if is_shadow and release.state == "starting":
         return None  # enough was compared
     return Split(
         key=_key(release),
         application=f"{name}--challenger",
-        percent=step.share,
+        percent=rollout.share or rollout.steps[release.step].share,
         mode="copy" if is_shadow else "send",
+        sticky=_sticky(rollout),
     )
+
+
+def _sticky(rollout: Rollout) -> Sticky | None:
+    found = rollout.sticky
+    return None if found is None else Sticky(header=found.header, field=found.field)
 
 
 def _key(release: Release) -> str:

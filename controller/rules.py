@@ -1,7 +1,7 @@
 """Which envelope a deployment should serve: its pin, else the newest match of its rules.
 
 After a rollback: what was gone back to, until a match comes that is newer than all that was rolled
-back.
+back. While an experiment is under way: its challenger, for as long as that matches.
 
 Of the unpaused rules with a match that may be started, those of the highest priority decide; among
 rules of equal priority the newest envelope does. What has failed as it would be started now is
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 
-from controller.state import Wanted
+from controller.state import EXPERIMENT, Wanted
 from envelope.registry import DeploymentRow, Exclusion, Pause, ReleaseRow, RuleRow
 
 
@@ -46,11 +46,13 @@ class Hand:
     """What people did that rules give way to. live: the envelope that serves now.
 
     exclusions: what was rolled back on the deployment, oldest rollback first.
+    challenger: of the experiment that nobody has ended yet, if it matches a rule.
     """
 
     exclusions: Sequence[Exclusion] = ()
     live: str | None = None
     pause: Pause | None = None
+    challenger: Candidate | None = None
 
     def against(self, envelope_id: str) -> str | None:
         """Why an envelope may not come back."""
@@ -62,6 +64,7 @@ class Hand:
 
 
 NOTHING_BY_HAND = Hand()
+CHALLENGER = "challenger of an experiment; newer matches wait until it has ended"
 
 
 def choose(
@@ -89,6 +92,9 @@ def choose(
         return former
     if hand.pause is not None:
         return Choice(wanted=None, why=f"paused by {hand.pause.actor}: {hand.pause.reason}")
+    tried = hand.challenger
+    if tried is not None and failure_of_candidate(tried.envelope_id) is None:
+        return _wanted(deployment, tried.envelope_id, tried.rule, CHALLENGER)
     best, passed_over = _first(candidates, failure_of_candidate)
     is_over = _is_newer(best, hand.exclusions)
     is_needed = best is not None or hand.live in (None, *(e.back_to for e in hand.exclusions[-1:]))
@@ -190,6 +196,23 @@ def _why_none(deployment: DeploymentRow, rules: Sequence[RuleRow], passed_over: 
     if all(rule.paused for rule in rules if rule.name in mine):
         return f"paused: {', '.join(mine)}"
     return f"unmatched: no envelope matches {', '.join(mine)}"
+
+
+# --- experiments
+
+
+def experiment_of(deployment: DeploymentRow, releases: Sequence[ReleaseRow]) -> ReleaseRow | None:
+    """The release of the experiment that is under way, until its challenger is live or given up.
+
+    releases: of the deployment, that have not ended. Under another config it would be another one.
+    """
+    if deployment.config.rollout.strategy != EXPERIMENT:
+        return None
+    for row in releases:
+        has_won = row.state == "starting" and row.step is not None
+        if row.config_version == deployment.config_version and (row.state == EXPERIMENT or has_won):
+            return row
+    return None
 
 
 # --- what has failed

@@ -227,7 +227,8 @@ Action = (
     | DeleteApp
     | SetSplit
 )
-TRIED = ("shadow", "canary")  # beside the live one
+EXPERIMENT = "experiment"
+TRIED = ("shadow", "canary", EXPERIMENT)  # beside the live one
 ON_THEIR_WAY = ("candidate", "gated", *TRIED, "starting")
 
 
@@ -242,9 +243,7 @@ def is_waiting(desired: Desired, seen: Observed) -> bool:
     app, live = seen.app, live_of(seen.releases)
     if desired.is_removed:
         return bool(seen.releases)
-    if any(release.state in ON_THEIR_WAY and not _is_run(release) for release in seen.releases):
-        return True
-    if seen.challenger is not None or seen.traffic.split is not None:
+    if not _is_settled(seen):
         return True
     if seen.previous is not None and seen.previous.status in ("starting", "deleting"):
         return True
@@ -260,3 +259,17 @@ def is_waiting(desired: Desired, seen: Observed) -> bool:
 def _is_run(release: Release) -> bool:
     """Whether a gate runs, whose end the registry's feed will tell."""
     return release.state == "candidate" and isinstance(release.verdict, Waiting)
+
+
+def _is_settled(seen: Observed) -> bool:
+    """Whether nothing is on its way, or only an experiment, which takes weeks, as it should."""
+    on_their_way = [
+        release
+        for release in seen.releases
+        if release.state in ON_THEIR_WAY and not _is_run(release)
+    ]
+    app, split = seen.challenger, seen.traffic.split
+    if not on_their_way:
+        return app is None and split is None
+    has_begun = all(each.state == EXPERIMENT and each.step is not None for each in on_their_way)
+    return has_begun and app is not None and app.status == "running" and split is not None

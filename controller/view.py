@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from controller.making import for_deployment, places, template_rules, to_make
-from controller.matches import RuleMatches
+from controller.matches import RuleMatches, challenger_of
 from controller.rules import Hand
 from controller.state import NEVER, MakeDeployment
 from controller.values import RuleValues
@@ -145,6 +145,13 @@ class View:
             exclusions=self._exclusions.get(deployment, ()),
             live=live.envelope_id if live else None,
             pause=self.pause,
+            challenger=challenger_of(
+                self.deployments[deployment],
+                self.rules_of(deployment),
+                self.open_releases(deployment),
+                self.matches,
+                lambda envelope_id: self.facts(envelope_id)[0],
+            ),
         )
 
     def open_ids(self) -> set[str]:

@@ -184,11 +184,32 @@ class RolloutStep(_Config):
         return self
 
 
+HEADER_NAME = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"  # a token of RFC 9110
+
+
+class Sticky(_Config):
+    """What of a query says whose it is; whoever it is gets the answers of the same envelope.
+
+    header: its name. field: a member of the JSON that is sent, text or a whole number.
+    """
+
+    header: Annotated[str, StringConstraints(pattern=HEADER_NAME)] | None = None
+    field: Annotated[str, StringConstraints(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if (self.header is None) == (self.field is None):
+            raise ValueError("queries are told apart by a `header` or by a `field`: name one")
+        return self
+
+
 class Rollout(_Config):
     """How a new envelope takes the place of the live one.
 
     strategy: replace at once; canary: the candidate first answers a share of the queries; shadow:
-    it first gets copies of them, and its answers are compared and thrown away.
+    it first gets copies of them, and its answers are compared and thrown away; experiment: it
+    answers a fixed share of the callers, until somebody ends that.
+    share: of an experiment, percent of the callers. sticky: what tells callers apart.
     min_requests: a step is judged on at least so many queries that the candidate got.
     max_error_percent: of them, at most this share may fail (a status of 500 or more, or no answer).
     max_slowdown: the candidate's p95 may be this many times the live one's of the same time.
@@ -196,8 +217,10 @@ class Rollout(_Config):
     judged, since another model seldom says the same.
     """
 
-    strategy: Literal["replace", "canary", "shadow"] = "replace"
+    strategy: Literal["replace", "canary", "shadow", "experiment"] = "replace"
     steps: tuple[RolloutStep, ...] = ()
+    share: float | None = Field(default=None, gt=0, lt=100)
+    sticky: Sticky | None = None
     min_requests: int = Field(default=20, ge=1)
     max_error_percent: float = Field(default=1, ge=0, lt=100)
     max_slowdown: float = Field(default=3, ge=1)
@@ -207,11 +230,25 @@ class Rollout(_Config):
     def _has_steps(self) -> Self:
         if self.strategy == "replace" and self.steps:
             raise ValueError("`replace` has no steps; use `strategy: canary`")
-        if self.strategy != "replace" and not self.steps:
+        if self.strategy in ("canary", "shadow") and not self.steps:
             raise ValueError(f"`{self.strategy}` needs `steps`, such as {{share: 5, minutes: 10}}")
+        self._check_experiment()
         if self.max_different_percent is not None and self.strategy != "shadow":
             raise ValueError("max_different_percent is judged by `strategy: shadow` only")
         return self
+
+    def _check_experiment(self) -> None:
+        if self.strategy != "experiment":
+            if self.share is not None or self.sticky is not None:
+                raise ValueError("`share` and `sticky` are of `strategy: experiment` only")
+            return
+        if self.steps:
+            raise ValueError("`experiment` has no steps; it has one `share`, until it is ended")
+        if self.share is None or self.sticky is None:
+            raise ValueError(
+                "`experiment` needs `share` and `sticky`, such as "
+                "`share: 50, sticky: {header: X-User-Id}`"
+            )
 
 
 class Autoscaling(_Config):

@@ -1,5 +1,7 @@
 """Answers a share of the queries by another application: bytes and headers over a handle.
 
+The share is one of queries, or, in an experiment, one of callers.
+
 A replica has this in front of its router only while its deployment's queries are split. Only
 POST is split: what a deployment is (`GET /<deployment>`) is always said by the live envelope.
 """
@@ -11,8 +13,9 @@ import logging
 import time
 from typing import NamedTuple, Protocol
 
+from ray_runtime.assignment import Sticky, is_in_share, key_in_body, key_in_headers
 from ray_runtime.protocols.http import Header, Message, Receive, Router, Scope, Send
-from ray_runtime.traffic import Counter, Quota, Split
+from ray_runtime.traffic import Counter, Quota, Side, Split
 
 MOST_BYTES = 1024 * 1024  # of a body that is sent on, and of an answer; gRPC refuses 4 MiB
 MARGIN_S = 1.0  # the other side keeps to the same time limit by itself
@@ -93,21 +96,40 @@ class Fork:
         if scope["type"] != "http" or scope["method"] != "POST":
             await self._router(scope, receive, send)
             return
-        if not self._quota.take() or self._is_probing or is_long(scope):
-            await self._here(scope, receive, send)
+        if self.split.sticky is not None:
+            await self._by_key(self.split.sticky, scope, receive, send)
+        elif self._quota.take():
+            await self._there(scope, receive, send, otherwise="live")
+        else:
+            await self._here(scope, receive, send, "live")
+
+    async def _by_key(self, sticky: Sticky, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer by the side that the caller belongs to. One that cannot be told is outside."""
+        key, again = await read_key(sticky, scope, receive)
+        if key is None:
+            await self._here(scope, again, send, "outside")
+        elif is_in_share(self.split.key, key, self.split.percent):
+            await self._there(scope, again, send, otherwise="outside")
+        else:
+            await self._here(scope, again, send, "live")
+
+    async def _there(self, scope: Scope, receive: Receive, send: Send, *, otherwise: Side) -> None:
+        """Let the other side answer. otherwise: where it counts when it is answered here."""
+        if self._is_probing or is_long(scope):
+            await self._here(scope, receive, send, otherwise)
             return
         received, body = await read_body(receive)
         again = Replay(received, receive)
         returned = None if body is None else await self._try(sent_of(scope, body))
         if returned is None:
-            await self._here(scope, again, send)
+            await self._here(scope, again, send, otherwise)
             return
         self.counter.answered("candidate", returned.status, returned.took_ms)
         start = {"type": "http.response.start", "status": returned.status}
         await send({**start, "headers": returned.headers})
         await send({"type": "http.response.body", "body": returned.body})
 
-    async def _here(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _here(self, scope: Scope, receive: Receive, send: Send, side: Side) -> None:
         status = 500
 
         async def watched(message: Message) -> None:
@@ -117,7 +139,7 @@ class Fork:
 
         began = time.perf_counter()
         await self._router(scope, receive, watched)
-        self.counter.answered("live", status, (time.perf_counter() - began) * 1000)
+        self.counter.answered(side, status, (time.perf_counter() - began) * 1000)
 
     async def _try(self, sent: Sent) -> Returned | None:
         """Ask the other side; after a failure one query at a time, and not for long.
@@ -161,6 +183,16 @@ class Replay:
         if self._then is not None:
             return await self._then()
         return {"type": "http.disconnect"}
+
+
+async def read_key(sticky: Sticky, scope: Scope, receive: Receive) -> tuple[str | None, Receive]:
+    """Read whose query it is, and what receives it from its beginning. None: that is not said."""
+    if sticky.header is not None:
+        return key_in_headers(sticky, scope["headers"]), receive
+    if is_long(scope):
+        return None, receive
+    received, body = await read_body(receive)
+    return None if body is None else key_in_body(sticky, body), Replay(received, receive)
 
 
 async def read_body(receive: Receive) -> tuple[list[Message], bytes | None]:

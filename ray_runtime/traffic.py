@@ -11,7 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-Side: TypeAlias = Literal["candidate", "live"]
+from ray_runtime.assignment import Sticky
+
+Side: TypeAlias = Literal["candidate", "live", "outside"]
+SIDES: tuple[Side, ...] = ("candidate", "live", "outside")
 
 # Upper ends of the classes of times, 0.1 ms to 75 s: a quantile is right to a factor of 1.25.
 BOUNDS_MS = tuple(0.1 * 1.25**i for i in range(61))
@@ -24,12 +27,14 @@ class Split:
     key: what is counted apart. application: the Serve application that the share goes to.
     percent: of the queries, the same in every replica. mode: send: that share is answered there;
     copy: it is answered here, and there too, for comparison.
+    sticky: of an experiment: the share is one of callers, and this tells them apart.
     """
 
     key: str
     application: str
     percent: float
     mode: Literal["send", "copy"] = "send"
+    sticky: Sticky | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +74,13 @@ class Tally:
 
     different: copies that were answered otherwise than by live. dropped: copies not sent, because
     the candidate was busy.
+    outside: what live answered outside of an experiment: queries without a key, and those of the
+    candidate's callers that it could not answer.
     """
 
     candidate: Answers = Answers()
     live: Answers = Answers()
+    outside: Answers = Answers()
     different: int = 0
     dropped: int = 0
 
@@ -80,6 +88,7 @@ class Tally:
         return Tally(
             candidate=self.candidate + other.candidate,
             live=self.live + other.live,
+            outside=self.outside + other.outside,
             different=self.different + other.different,
             dropped=self.dropped + other.dropped,
         )
@@ -127,7 +136,7 @@ class Counter:
     def __init__(self) -> None:
         self.different = 0
         self.dropped = 0
-        self._sides: dict[Side, _Side] = {"candidate": _Side(), "live": _Side()}
+        self._sides: dict[Side, _Side] = {side: _Side() for side in SIDES}
 
     def answered(self, side: Side, status: int, took_ms: float) -> None:
         """Count an answer."""
@@ -150,6 +159,7 @@ class Counter:
         return Tally(
             candidate=found["candidate"],
             live=found["live"],
+            outside=found["outside"],
             different=self.different,
             dropped=self.dropped,
         )

@@ -15,6 +15,7 @@ from envelope.registry import (
     deployments,
     envelopes,
     exclusions,
+    experiments,
     gate_runs,
     releases,
     versions,
@@ -23,6 +24,7 @@ from envelope.registry.delivery import BatchJobRow, RuleRow
 from envelope.registry.deployments import DeploymentRow
 from envelope.registry.engine import Database
 from envelope.registry.exclusions import Exclusion, Pause
+from envelope.registry.experiments import Arm
 from envelope.registry.gate_runs import GateRun, RunState
 from envelope.registry.metrics import check_time
 from envelope.registry.query import parse
@@ -143,6 +145,20 @@ class DeliveryRegistry:
             deployments.existing_deployment(writer, deployment)
             deployments.unpin(writer, deployment)
             exclusions.exclude(writer, deployment, envelope_id, back_to=back_to, reason=reason)
+
+    def end_experiment(
+        self, deployment: str, winner: Arm, *, reason: str, actor: str
+    ) -> ReleaseRow:
+        """Say who won a deployment's experiment: its challenger takes over, or is kept off as after
+        a rollback.
+
+        A controller carries it out. Returns the challenger's release. Raises ConfigError where
+        there is no experiment, or its challenger cannot have won: it has not begun to answer.
+        """
+        with changes.writing(self.database, actor) as writer:
+            writer.lock_delivery()
+            release_id = experiments.end(writer, deployment, winner, reason)
+        return self.release(release_id)
 
     def allow(self, deployment: str, envelope_id: str, *, actor: str) -> bool:
         """Let an envelope that was rolled back be released again; whether it was excluded."""

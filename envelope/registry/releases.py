@@ -1,6 +1,6 @@
 """Releases: one envelope on one deployment, and every state that it went through.
 
-candidate -> gated -> (shadow or canary) -> starting -> live -> retired
+candidate -> gated -> (shadow, canary or experiment) -> starting -> live -> retired
 and from there to held, rejected, failed, rolled_back or removed. The history is never rewritten.
 """
 
@@ -22,13 +22,15 @@ from envelope.registry.text import check_text
 
 # What may follow what. A state that nothing follows has ended.
 _GIVEN_UP = frozenset({"retired", "rejected", "failed", "rolled_back", "removed"})
-TRIED = ("shadow", "canary")  # beside the live one
+EXPERIMENT = "experiment"
+TRIED = ("shadow", "canary", EXPERIMENT)  # beside the live one
 TRANSITIONS: Mapping[str, frozenset[str]] = {
     # Again, for what it waits for: a gate that runs.
     "candidate": frozenset({"candidate", "gated", "held", "starting"}) | _GIVEN_UP,
     "gated": frozenset({*TRIED, "starting", "held"}) | _GIVEN_UP,
     "shadow": frozenset({"shadow", "starting", "held"}) | _GIVEN_UP,  # once per step, and reason
     "canary": frozenset({"canary", "starting", "held"}) | _GIVEN_UP,
+    EXPERIMENT: frozenset({EXPERIMENT, "starting", "held"}) | _GIVEN_UP,
     "held": frozenset({"candidate", "gated", "starting", "held"}) | _GIVEN_UP,  # for other reasons
     "starting": frozenset({"live", "held"}) | _GIVEN_UP,
     "live": _GIVEN_UP - {"rejected"},

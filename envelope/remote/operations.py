@@ -161,6 +161,7 @@ OPERATIONS: Mapping[str, Operation] = {
             ("request_deploy", "POST", f"{DEPLOYMENT}/releases"),
             ("unpin", "DELETE", f"{DEPLOYMENT}/pin"),
             ("request_rollback", "POST", f"{DEPLOYMENT}/rollbacks"),
+            ("end_experiment", "PUT", f"{DEPLOYMENT}/experiment/winner"),
             ("allow", "DELETE", f"{DEPLOYMENT}/exclusions/{{envelope_id}}"),
             ("request_undeploy", "DELETE", DEPLOYMENT),
             ("plan_state", "POST", "/state/plan"),

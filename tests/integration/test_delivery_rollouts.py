@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from controller.history import canaries_at
+from controller.history import shares_at
 from controller.state import Action, MoveRelease
 from envelope.config import RolloutStep
 from tests.delivery_world import World
@@ -89,11 +89,11 @@ def test_the_past_says_who_answered_a_share(world: World) -> None:
     during = world.clock.now
     run(world)
     world.clock.advance(1)
-    assert [*canaries_at(world.registry, "ltv", before)] == []
-    ((row, step),) = canaries_at(world.registry, "ltv", during)
+    assert [*shares_at(world.registry, "ltv", before)] == []
+    ((row, step),) = shares_at(world.registry, "ltv", during)
     assert row.envelope_id == second
     assert step.reason == "canary: step 1 of 2, 10 % for 1 min, begins"
-    assert [*canaries_at(world.registry, "ltv", world.clock.now)] == []
+    assert [*shares_at(world.registry, "ltv", world.clock.now)] == []
 
 
 def test_a_newer_one_takes_its_place(world: World) -> None:

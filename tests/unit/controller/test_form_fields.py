@@ -26,6 +26,7 @@ from envelope.config import (
     RolloutStep,
     RuleConfig,
     Sla,
+    Sticky,
     ValidationJob,
 )
 
@@ -52,6 +53,9 @@ FULL = DeploymentConfig(
         max_different_percent=1.5,
     ),
 )
+EXPERIMENT = DeploymentConfig(
+    rollout=Rollout(strategy="experiment", share=12.5, sticky=Sticky(header="X-User-Id")),
+)
 JOB = BatchJobConfig.model_validate(
     {
         "query": "tags.a = 'b'",
@@ -69,6 +73,7 @@ JOB = BatchJobConfig.model_validate(
         pytest.param(DeploymentConfig(), id="defaults"),
         pytest.param(FULL, id="every-key"),
         pytest.param(DeploymentConfig(num_replicas=2), id="a-fixed-number"),
+        pytest.param(EXPERIMENT, id="experiment"),
         pytest.param(RuleConfig(query="tags.a = 'b'", deploy_to="ltv", paused=True), id="rule"),
         pytest.param(JOB, id="batch-job"),
         pytest.param(
@@ -102,7 +107,9 @@ def keys_in(known: object, path: str = "") -> set[str]:
 
 @pytest.mark.parametrize("config", [FULL, JOB], ids=["deployment", "batch-job"])
 def test_every_key_of_the_config_has_a_field(config: BaseModel) -> None:
-    assert keys_in(config.model_dump(mode="json")) <= paths(type(config))
+    assert keys_in(config.model_dump(mode="json", exclude_none=True)) <= paths(type(config))
+    of_experiments = {"rollout.share", "rollout.sticky.header", "rollout.sticky.field"}
+    assert of_experiments <= paths(DeploymentConfig)
 
 
 def test_a_new_key_appears_by_itself() -> None:

@@ -19,8 +19,10 @@ from controller.state import (
     RollBack,
     Rollback,
     SetSplit,
+    is_waiting,
 )
-from envelope.config import Rollout, RolloutStep
+from envelope.config import Rollout, RolloutStep, Sticky
+from ray_runtime import assignment
 from ray_runtime.traffic import Answers, Split, Tally, Traffic
 from tests.fakes import START
 from tests.unit.controller.test_plan import NAME, NEW, OLD, RUNS_OLD, WANT_NEW, WANT_OLD, wish
@@ -67,6 +69,10 @@ def move(release: Release, to_state: str, reason: str, **more: object) -> MoveRe
         reason=reason,
         **more,  # type: ignore[arg-type]
     )
+
+
+def rolled_back(reason: str) -> RollBack:
+    return RollBack(deployment=NAME, envelope_id="NEW", back_to="OLD", reason=reason)
 
 
 def set_split(split: Split | None) -> SetSplit:
@@ -217,6 +223,82 @@ ROWS = [
 @pytest.mark.parametrize("observed, actions", ROWS)
 def test_plan(observed: Observed, actions: list[Action]) -> None:
     assert plan([wish(WANT_NEW)], {NAME: observed}, START) == actions
+
+
+EXPERIMENT = Rollout(strategy="experiment", share=30, sticky=Sticky(field="client_id"))
+IN_TRIAL = replace(TRIED, state="experiment", rollout=EXPERIMENT)
+BEGUN = replace(IN_TRIAL, step=0, step_since=START - timedelta(days=20))
+WON = replace(BEGUN, state="starting")
+BY_CALLER = Split(
+    key="r-new/0",
+    application="ltv--challenger",
+    percent=30,
+    sticky=assignment.Sticky(field="client_id"),
+)
+EXPERIMENTS = [
+    pytest.param(
+        seen(replace(IN_TRIAL, state="gated"), OLD, challenger=None),
+        [
+            move(
+                replace(IN_TRIAL, state="gated"),
+                "experiment",
+                "experiment: starting NEW beside OLD",
+            )
+        ],
+        id="begins-beside-the-live-one",
+    ),
+    pytest.param(
+        seen(IN_TRIAL, OLD),
+        [move(IN_TRIAL, "experiment", "experiment: 30 % by field client_id, begins", step=0)],
+        id="its-callers-are-named",
+    ),
+    pytest.param(seen(BEGUN, OLD), [set_split(BY_CALLER)], id="its-callers-are-sent"),
+    pytest.param(seen(BEGUN, OLD, split=BY_CALLER), [], id="it-never-ends-by-itself"),
+    pytest.param(
+        seen(BEGUN, OLD, split=BY_CALLER, tally=BAD),
+        [
+            rolled_back(
+                "experiment: 30 % by field client_id: 2 of 100 queries failed, "
+                "max_error_percent is 1"
+            )
+        ],
+        id="unless-it-fails",
+    ),
+    pytest.param(
+        seen(BEGUN, OLD, split=replace(SPLIT_1, key="other/0"), tally=BAD),
+        [set_split(BY_CALLER)],
+        id="what-another-counted-is-not-its",
+    ),
+    pytest.param(
+        seen(BEGUN, OLD, split=BY_CALLER, challenger=replace(RUNS_NEW, status="unhealthy")),
+        [set_split(None)],
+        id="what-is-not-well-gets-nothing",
+    ),
+    pytest.param(
+        seen(WON, OLD, split=BY_CALLER),
+        [Deploy(deployment=NAME, release_id="r-new")],
+        id="the-winner-keeps-its-callers-until-it-is-live",
+    ),
+    pytest.param(
+        seen(replace(WON, state="live", live_at=START), split=BY_CALLER, app=RUNS_NEW),
+        [set_split(None)],
+        id="and-then-has-all",
+    ),
+]
+
+
+@pytest.mark.parametrize("observed, actions", EXPERIMENTS)
+def test_an_experiment_goes_on_until_it_is_ended(observed: Observed, actions: list[Action]) -> None:
+    assert plan([wish(WANT_NEW)], {NAME: observed}, START) == actions
+
+
+def test_an_experiment_that_runs_is_not_looked_at_all_the_time() -> None:
+    wanted = wish(WANT_NEW)
+    assert not is_waiting(wanted, seen(BEGUN, OLD, split=BY_CALLER))
+    assert is_waiting(wanted, seen(BEGUN, OLD))
+    assert is_waiting(wanted, seen(BEGUN, OLD, split=BY_CALLER, challenger=None))
+    assert is_waiting(wanted, seen(IN_TRIAL, OLD))
+    assert is_waiting(wanted, seen(FIRST, OLD, split=SPLIT_1)), "a canary has steps"
 
 
 def test_a_rolled_back_candidate_loses_its_share_at_once() -> None:

@@ -8,9 +8,17 @@ from datetime import timedelta
 
 import pytest
 
-from controller.rules import Candidate, choose, failure_of, in_order, is_pinned
-from envelope.config import DeploymentConfig
-from envelope.registry import DeploymentRow, ReleaseRow, RuleRow
+from controller.rules import (
+    Candidate,
+    Hand,
+    choose,
+    experiment_of,
+    failure_of,
+    in_order,
+    is_pinned,
+)
+from envelope.config import DeploymentConfig, Rollout, Sticky
+from envelope.registry import DeploymentRow, Exclusion, Pause, ReleaseRow, RuleRow
 from tests.fakes import START
 
 LTV = DeploymentRow(
@@ -224,3 +232,86 @@ def release(state: str, version: str | None = "v1", **changes: object) -> Releas
 )
 def test_failure_of(releases: list[ReleaseRow], now: str | None, is_failure: bool) -> None:
     assert (failure_of(releases, "E1", 3, lambda: now) is not None) == is_failure
+
+
+# --- experiments
+
+CHALLENGER = Candidate(envelope_id="E2", created_at=START + timedelta(days=2), rule=US)
+ROLLED_BACK = Exclusion(
+    deployment="ltv",
+    envelope_id="E2",
+    created_at=START,
+    back_to="E1",
+    reason="bad",
+    at=START,
+    actor="bob",
+)
+
+
+@pytest.mark.parametrize(
+    "deployment, hand, wanted",
+    [
+        pytest.param(LTV, Hand(challenger=CHALLENGER), "E2", id="newer-ones-wait"),
+        pytest.param(LTV, Hand(), "E4", id="once-it-has-ended"),
+        pytest.param(PINNED, Hand(challenger=CHALLENGER), "P", id="deployed-by-hand"),
+        pytest.param(
+            replace(LTV, is_removed=True), Hand(challenger=CHALLENGER), None, id="undeployed"
+        ),
+        pytest.param(
+            LTV,
+            Hand(challenger=CHALLENGER, pause=Pause(reason="holiday", at=START, actor="bob")),
+            None,
+            id="all-rules-paused",
+        ),
+        pytest.param(
+            LTV,
+            Hand(challenger=CHALLENGER, exclusions=(ROLLED_BACK,), live="E1"),
+            "E4",
+            id="challenger-rolled-back",
+        ),
+        pytest.param(
+            LTV,
+            Hand(
+                challenger=CHALLENGER,
+                exclusions=(replace(ROLLED_BACK, envelope_id="E3", back_to="E1"),),
+                live="E3",
+            ),
+            "E1",
+            id="champion-rolled-back",
+        ),
+    ],
+)
+def test_a_challenger_is_wanted_until_its_experiment_has_ended(
+    deployment: DeploymentRow, hand: Hand, wanted: str | None
+) -> None:
+    matches = {"us": ["E1", "E2"], "hotfix": ["E4"]}
+    candidates = in_order("ltv", [US, HOTFIX], lambda rule: read(matches, rule))
+    choice = choose(deployment, [US, HOTFIX], candidates, lambda _: None, START, hand)
+    assert (choice.wanted and choice.wanted.envelope_id) == wanted
+
+
+TRYING = replace(
+    LTV,
+    config=DeploymentConfig(
+        rollout=Rollout(strategy="experiment", share=50, sticky=Sticky(header="X-User-Id"))
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    "deployment, row, is_one",
+    [
+        pytest.param(TRYING, release("experiment", ended_at=None), True, id="starts-beside"),
+        pytest.param(TRYING, release("experiment", ended_at=None, step=0), True, id="runs"),
+        pytest.param(TRYING, release("starting", ended_at=None, step=0), True, id="was-won"),
+        pytest.param(TRYING, release("starting", ended_at=None), False, id="a-first-release"),
+        pytest.param(TRYING, release("live", ended_at=None, step=0), False, id="is-over"),
+        pytest.param(TRYING, release("gated", ended_at=None), False, id="has-not-begun"),
+        pytest.param(
+            TRYING, release("experiment", config_version=2), False, id="of-another-config"
+        ),
+        pytest.param(LTV, release("experiment", ended_at=None), False, id="is-not-configured"),
+    ],
+)
+def test_experiment_of(deployment: DeploymentRow, row: ReleaseRow, is_one: bool) -> None:
+    assert (experiment_of(deployment, [row]) is not None) == is_one

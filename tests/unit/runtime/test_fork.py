@@ -11,6 +11,7 @@ from typing import Any
 
 import envelope as me
 from ray_runtime import fork as forks
+from ray_runtime.assignment import Sticky, is_in_share
 from ray_runtime.fork import Fork, Returned, Sent, answer_sent
 from ray_runtime.protocols.http import Router
 from ray_runtime.traffic import Split
@@ -44,6 +45,11 @@ def fork_of(client: Client, way: Way, percent: float = 100, timeout_s: float = 3
     )
 
 
+def experiment_of(client: Client, way: Way, sticky: Sticky) -> Fork:
+    split = Split(key="r/0", application="ltv--challenger", percent=50, sticky=sticky)
+    return Fork(client.app, split, way, timeout_s=30)
+
+
 def forked(client: Client, fork: Fork) -> Any:
     return Client(fork, client.live)  # type: ignore[arg-type] # asked as a router is
 
@@ -61,6 +67,58 @@ def test_a_share_goes_to_the_other_side_and_both_are_counted(adding: me.Envelope
         assert (tally.live.count, tally.live.failed) == (30, 0)
         assert way.asked[0].path == "/ltv/v0/query"
         assert way.asked[0].body == b'{"a": 1, "b": 2}'
+
+    serving(adding, conversation)
+
+
+THEIRS = next(key for key in range(100) if is_in_share("r/0", str(key), 50))
+OURS = next(key for key in range(100) if not is_in_share("r/0", str(key), 50))
+
+
+def test_a_caller_is_told_by_a_header(adding: me.Envelope) -> None:
+    async def conversation(client: Client) -> None:
+        fork = experiment_of(client, Way(client.app), Sticky(header="X-User-Id"))
+
+        async def asked_by(user: int | None) -> str | None:
+            headers = {} if user is None else {"x-user-id": str(user)}
+            answer = await forked(client, fork).post("/v0/query", QUERY, **headers)
+            assert answer.json == 3
+            return answer.headers.get("x-other")
+
+        assert {await asked_by(THEIRS) for _ in range(10)} == {"yes"}
+        assert {await asked_by(OURS) for _ in range(10)} == {None}
+        assert await asked_by(None) is None
+        tally = fork.counter.tally()
+        counts = tally.candidate.count, tally.live.count, tally.outside.count
+        assert counts == (10, 10, 1), "who cannot be told is in no arm"
+
+    serving(adding, conversation)
+
+
+def test_a_caller_is_told_by_a_field(adding: me.Envelope) -> None:
+    async def conversation(client: Client) -> None:
+        way = Way(client.app)
+        fork = experiment_of(client, way, Sticky(field="a"))
+        for value, other in ((THEIRS, "yes"), (OURS, None)):
+            answer = await forked(client, fork).post("/v0/query", {"a": value, "b": 2})
+            assert (answer.json, answer.headers.get("x-other")) == (value + 2, other)
+        answer = await forked(client, fork).post("/v0/query", {"b": 2})
+        assert answer.status == 400, "it is refused as ever"
+        assert len(way.asked) == 1
+
+    serving(adding, conversation)
+
+
+def test_what_the_challenger_does_not_answer_is_not_the_champions_merit(
+    adding: me.Envelope,
+) -> None:
+    async def conversation(client: Client) -> None:
+        way = Way(client.app, error=ConnectionError("the replica is gone"))
+        fork = experiment_of(client, way, Sticky(field="a"))
+        answer = await forked(client, fork).post("/v0/query", {"a": THEIRS, "b": 2})
+        assert answer.json == THEIRS + 2
+        tally = fork.counter.tally()
+        assert (tally.candidate.failed, tally.live.count, tally.outside.count) == (1, 0, 1)
 
     serving(adding, conversation)
 
