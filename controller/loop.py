@@ -14,6 +14,7 @@ from threading import Event
 
 from controller.age import overdue
 from controller.apply import Serve, application_of, perform
+from controller.arms import Recorder
 from controller.backoff import Backoff, Postponed
 from controller.gates import Rejected
 from controller.lease import STANDBY_S, Tenure
@@ -80,6 +81,7 @@ class Controller:
         self._serve = serve
         self._releases = releases
         self._clock = clock
+        self._recorder = Recorder(registry, monotonic)
         self._traffic: Mapping[str, Traffic] = {}
         self._monotonic = monotonic
         self._choices: dict[str, Choice] = {}  # until there is news of the deployment
@@ -99,7 +101,9 @@ class Controller:
         # Where nothing stands beside a deployment, nothing can be sent there.
         self._traffic = self._serve.traffic() if any("--" in name for name in apps) else {}
         pairs = self._look(apps, now)
-        planned = plan([wish for wish, _ in pairs], {wish.name: seen for wish, seen in pairs}, now)
+        observed = {wish.name: seen for wish, seen in pairs}
+        planned = plan([wish for wish, _ in pairs], observed, now)
+        self._recorder.record(observed, planned)
         actions: list[Action] = [*self.view.to_make(), *planned]
         perform(
             actions,

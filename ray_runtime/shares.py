@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from typing import Any
+from uuid import uuid4
 
 import ray
 from ray.exceptions import RayError
@@ -34,6 +35,7 @@ class Shares:
     def __init__(self) -> None:
         self._splits: dict[str, Split] = {}
         self._tallies: dict[str, dict[str, Tally]] = {}
+        self._countings: dict[str, str] = {}
         self._changed = asyncio.Event()
 
     async def put(self, splits: Mapping[str, Split | None]) -> None:
@@ -46,6 +48,7 @@ class Shares:
                 self._splits[deployment] = split
             if split is None or before is None or before.key != split.key:
                 self._tallies.pop(deployment, None)
+                self._countings[deployment] = uuid4().hex
         self._changed.set()
         self._changed = asyncio.Event()
 
@@ -68,7 +71,11 @@ class Shares:
     async def read(self) -> dict[str, Traffic]:
         """Every split that there is, with what all replicas have counted."""
         return {
-            name: Traffic(split=split, tally=total(self._tallies.get(name, {}).values()))
+            name: Traffic(
+                split=split,
+                tally=total(self._tallies.get(name, {}).values()),
+                counting=self._countings[name],
+            )
             for name, split in self._splits.items()
         }
 

@@ -17,6 +17,7 @@ Side: TypeAlias = Literal["candidate", "live", "outside"]
 SIDES: tuple[Side, ...] = ("candidate", "live", "outside")
 
 # Upper ends of the classes of times, 0.1 ms to 75 s: a quantile is right to a factor of 1.25.
+# Registries keep counts by these classes: there may be more of them, but no others.
 BOUNDS_MS = tuple(0.1 * 1.25**i for i in range(61))
 
 
@@ -96,10 +97,14 @@ class Tally:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """How one deployment's queries are split now, and what came of it since they are."""
+    """How one deployment's queries are split now, and what came of it since they are.
+
+    counting: another one each time that the tally has begun at zero.
+    """
 
     split: Split | None = None
     tally: Tally = Tally()
+    counting: str = ""
 
 
 def total(tallies: Iterable[Tally]) -> Tally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Literal
 
 from controller.apply import Prepared
@@ -90,7 +91,9 @@ class FakeServe:
         self._clock = clock
         self._apps: dict[str, _FakeApp] = {}
         self._splits: dict[str, Split] = {}
-        self._tallies: dict[str, Tally] = {}  # by the split's key
+        self._tallies: dict[str, Tally] = {}
+        self._countings: dict[str, int] = {}
+        self._numbers = count()
 
     # --- what the controller calls
 
@@ -129,17 +132,23 @@ class FakeServe:
     def traffic(self) -> Mapping[str, Traffic]:
         self._check()
         return {
-            name: Traffic(split=split, tally=self._tallies.get(split.key, Tally()))
+            name: Traffic(
+                split=split,
+                tally=self._tallies.get(name, Tally()),
+                counting=f"counting {self._countings[name]}",
+            )
             for name, split in self._splits.items()
         }
 
     def split(self, splits: Mapping[str, Split | None]) -> None:
         self._check()
         for name, split in splits.items():
-            if split is None:
-                self._splits.pop(name, None)
-            else:
+            before = self._splits.pop(name, None)
+            if split is not None:
                 self._splits[name] = split
+            if split is None or before is None or before.key != split.key:
+                self._tallies.pop(name, None)
+                self._countings[name] = next(self._numbers)
 
     def led_by(self, epoch: int) -> LedServe:
         """This Serve for the leader of one epoch. Raises Deposed once there was a higher one."""
@@ -161,7 +170,7 @@ class FakeServe:
         sent = round(queries * split.percent / 100)
         candidate = Answers(count=sent, failed=min(failing, sent))
         tally = Tally(candidate=candidate, live=Answers(count=queries - sent))
-        self._tallies[split.key] = self._tallies.get(split.key, Tally()) + tally
+        self._tallies[deployment] = self._tallies.get(deployment, Tally()) + tally
         return sent
 
     def answers(self, deployment: str) -> str | None:
@@ -214,6 +223,12 @@ class FakeServe:
         """The cluster ends, and an empty one takes its place."""
         self._apps.clear()
         self._splits.clear()
+        self._tallies.clear()
+
+    def lose_shares(self) -> None:
+        """What says how queries are split dies, and starts again knowing nothing."""
+        self._splits.clear()
+        self._tallies.clear()
 
     def lose_replica(self, deployment: str) -> None:
         """A running replica dies; Serve starts it again, unless the next one is starting anyway."""

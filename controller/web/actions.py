@@ -47,7 +47,7 @@ async def deploy(request: Request) -> Response:
 
 
 async def on_deployment(request: Request) -> Response:
-    """Roll back, unpin, or let an envelope come back."""
+    """Roll back, unpin, let an envelope come back, or end an experiment."""
     name, action = request.path_params["name"], request.path_params["action"]
     if action not in _ACTIONS:
         raise HTTPException(HTTPStatus.NOT_FOUND, f"there is no {action!r} for a deployment")
@@ -81,6 +81,18 @@ def _allow(connection: Connection, name: str, form: Mapping[str, str]) -> None:
     connection.registry.allow(name, form.get("envelope_id", ""), actor=connection.actor)
 
 
+def _end_experiment(connection: Connection, name: str, form: Mapping[str, str]) -> None:
+    winner = form.get("winner", "")
+    if winner not in ("champion", "challenger"):
+        raise ConfigError(f"the winner is `champion` or `challenger`, not {winner!r}")
+    connection.registry.end_experiment(
+        name,
+        "champion" if winner == "champion" else "challenger",
+        reason=form.get("reason", "").strip() or "by hand",
+        actor=connection.actor,
+    )
+
+
 async def pause_rule(request: Request) -> Response:
     """Pause or resume one rule, as long as it is as the page showed it."""
     form, connection = await read_form(request), pages_of(request).connection
@@ -105,6 +117,7 @@ _ACTIONS: Mapping[str, Callable[[Connection, str, Mapping[str, str]], None]] = {
     "rollback": _rollback,
     "unpin": _unpin,
     "allow": _allow,
+    "end-experiment": _end_experiment,
 }
 
 

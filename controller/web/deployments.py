@@ -8,6 +8,7 @@ import yaml
 from starlette.requests import Request
 from starlette.responses import Response
 
+from controller.experiments import last_experiment
 from controller.explain import alarm_of, explain
 from controller.gates import describe_gates
 from controller.view import HISTORY
@@ -76,6 +77,7 @@ def show(request: Request) -> Response:
         gates=describe_gates(found.deployment.config.gates),
         releases=[(row, registry.release_events(row.id)) for row in releases],
         exclusions=registry.exclusions(name),
+        experiment=last_experiment(registry, name, releases),
         url=pages.deployment_url(name),
         as_yaml=yaml.safe_dump(state, sort_keys=False, allow_unicode=True),
         silence=controller_silence(pages.connection).removeprefix(": "),

@@ -30,6 +30,7 @@ from envelope.registry.deployments import DeploymentRow
 from envelope.registry.engine import BUSY_TIMEOUT_S, Clock, Database, open_database
 from envelope.registry.envelopes import EnvelopePage, EnvelopeRow
 from envelope.registry.exclusions import Exclusion, Pause
+from envelope.registry.experiments import ArmCounts
 from envelope.registry.fields import FieldPage, FieldRow
 from envelope.registry.gate_runs import GateRun, RunState
 from envelope.registry.heartbeat import ControllerRow
@@ -47,6 +48,7 @@ from envelope.registry.tokens import NewToken, Role, Token
 from envelope.registry.versions import StaleState
 
 __all__ = [
+    "ArmCounts",
     "BatchJobRow",
     "Change",
     "ControllerRow",

@@ -24,7 +24,7 @@ from envelope.registry.delivery import BatchJobRow, RuleRow
 from envelope.registry.deployments import DeploymentRow
 from envelope.registry.engine import Database
 from envelope.registry.exclusions import Exclusion, Pause
-from envelope.registry.experiments import Arm
+from envelope.registry.experiments import Arm, ArmCounts
 from envelope.registry.gate_runs import GateRun, RunState
 from envelope.registry.metrics import check_time
 from envelope.registry.query import parse
@@ -159,6 +159,20 @@ class DeliveryRegistry:
             writer.lock_delivery()
             release_id = experiments.end(writer, deployment, winner, reason)
         return self.release(release_id)
+
+    def arms(self, release_id: str) -> list[ArmCounts]:
+        """What the arms of an experiment answered, by the release of its challenger.
+
+        [] where nothing was counted. It is counted to within some seconds.
+        """
+        return experiments.read(self.database, release_id)
+
+    def record_arms(self, release_id: str, counting: str, counts: Sequence[ArmCounts]) -> None:
+        """Keep what the arms of an experiment have answered. counting: it began at zero.
+
+        What the same counting said before is forgotten; what others did is added to it.
+        """
+        experiments.record(self.database, release_id, counting, counts)
 
     def allow(self, deployment: str, envelope_id: str, *, actor: str) -> bool:
         """Let an envelope that was rolled back be released again; whether it was excluded."""

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, inspect, text
 from envelope.errors import ConfigError, StorageError
 from envelope.registry.engine import Database
 
-SCHEMA_VERSION = "0008"  # the newest file in migrations/versions; a test compares them
+SCHEMA_VERSION = "0009"  # the newest file in migrations/versions; a test compares them
 ADVISORY_LOCK = 0x656E7665  # "enve": any number that no one else uses for pg_advisory_lock
 
 

@@ -356,6 +356,20 @@ gate_runs = Table(
     ),
 )
 
+# What the arms of an experiment answered, by the release of its challenger. counting: each begins
+# at zero; the sum of all counts. times: how many took how long, as `ArmCounts` says.
+arm_counts = Table(
+    "arm_counts",
+    metadata,
+    Column("release_id", WORDS, ForeignKey("releases.id"), primary_key=True),
+    Column("counting", WORDS, primary_key=True),
+    Column("arm", WORDS, primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("failed", BigInteger, nullable=False),
+    Column("times", Json, nullable=False),
+    Column("at", UtcTime, nullable=False),
+)
+
 # What was rolled back. back_to: the envelope that takes its place until a newer one comes.
 exclusions = Table(
     "exclusions",

@@ -141,6 +141,7 @@ OPERATIONS: Mapping[str, Operation] = {
             ("releases", "GET", "/releases"),
             ("release", "GET", "/releases/{release_id}"),
             ("release_events", "GET", "/releases/{release_id}/events"),
+            ("arms", "GET", "/releases/{release_id}/arms"),
         ),
         *_of(
             "author",
@@ -174,6 +175,7 @@ OPERATIONS: Mapping[str, Operation] = {
             ("create_release", "POST", "/releases"),
             ("make_deployment", "PUT", f"{DEPLOYMENT}/making"),
             ("move_release", "POST", "/releases/{release_id}/events"),
+            ("record_arms", "PUT", "/releases/{release_id}/arms"),
             ("beat", "PUT", "/controllers/{controller_id}"),
             ("tokens", "GET", "/tokens"),
             ("create_token", "POST", "/tokens"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from controller.arms import RECORD_S
 from controller.explain import explain
 from controller.history import shares_at
 from envelope.cli import main
@@ -169,6 +171,58 @@ def test_the_past_names_both_arms(world: World) -> None:
     ((row, step),) = shares_at(world.registry, "ltv", during)
     assert row.envelope_id == challenger
     assert step.reason == "experiment: 50 % by header X-User-Id, begins"
+
+
+def test_what_both_arms_answer_is_kept(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    """Over the death of what counts, of the controller, and of the cluster; and after the end."""
+    champion, challenger = arms(world)
+    for lose in (lambda: None, world.serve.lose_shares, world.restart, world.serve.lose_everything):
+        world.serve.ask("ltv", 100, failing=0)
+        world.clock.advance(RECORD_S)
+        world.settle()
+        lose()
+        world.settle()
+    world.serve.ask("ltv", 100, failing=1)
+    world.registry.end_experiment("ltv", "champion", reason="x", actor="ann")
+    world.settle()
+    status, printed = run(capsys, "show", "ltv", "--json")
+    assert status == 0
+    shown = json.loads(printed)
+    assert (shown["split"], shown["state"]) == ("50 % by header X-User-Id", "rolled_back")
+    assert [
+        (each["arm"], each["envelope_id"], each["requests"], each["failed"])
+        for each in shown["arms"]
+    ] == [
+        ("champion", champion, 250, 0),
+        ("challenger", challenger, 250, 1),
+        ("outside", champion, 0, 0),
+    ]
+    status, printed = run(capsys, "show", "ltv")
+    assert "ltv: 50 % by header X-User-Id, since 2026-03-01 " in printed
+    assert "it has ended: rolled_back, rolled back: the champion won the experiment: x" in printed
+
+
+def test_what_both_arms_answer_is_written_now_and_then(world: World) -> None:
+    release = world.releases()[0].id
+    assert world.registry.arms(release) == []
+    seq = world.registry.last_change()
+    counts = []
+    for _ in range(12):
+        world.serve.ask("ltv", 10)
+        world.turn()  # some 2 s
+        counts.append(sum(each.requests for each in world.registry.arms(release)))
+    assert counts[0] == 10
+    assert 1 < len(set(counts)) <= 4
+    assert world.registry.last_change() == seq, "it wakes nobody"
+
+
+def test_one_that_never_was_is_not_shown(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.apply(deployments={"churn": {}})
+    status, printed = run(capsys, "show", "churn")
+    assert (status, "there was no experiment on churn; `rollout: {strategy: " in printed) == (
+        1,
+        True,
+    )
 
 
 def test_there_has_to_be_one_to_end_it(world: World, capsys: pytest.CaptureFixture[str]) -> None:

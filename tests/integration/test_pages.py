@@ -15,9 +15,10 @@ import pytest
 
 from controller.demo import worth_a_look
 from controller.server import serving
+from envelope.config import DesiredState
 from envelope.connection import connect, disconnect
 from envelope.metrics import frame_of_metrics
-from envelope.registry import Registry
+from envelope.registry import ArmCounts, Registry
 from envelope.settings import Settings
 from ray_runtime.ports import free_ports
 from tests.pages import DEPLOYMENT, HOSTILE, Filled, fill
@@ -244,6 +245,48 @@ def test_deploy_pin_rollback_and_allow(
     assert registry.exclusions(DEPLOYMENT) == []
 
 
+def test_an_experiment_shows_both_arms_and_is_ended(
+    client: httpx.Client, filled: Filled, registry: Registry
+) -> None:
+    sticky = {"header": "X-User-Id"}
+    rollout = {"strategy": "experiment", "share": 30, "sticky": sticky}
+    state = {"deployments": {DEPLOYMENT: {"rollout": rollout}}}
+    registry.apply_state(DesiredState.model_validate(state), actor="ann")
+    challenger = filled.ids[1]
+    release = registry.create_release(
+        deployment=DEPLOYMENT,
+        envelope_id=challenger,
+        rule=None,
+        rule_version=None,
+        config_version=registry.deployments()[0].config_version,
+        actor="controller",
+        reason="x",
+        state="gated",
+    )
+    page = f"/deployments/{DEPLOYMENT}"
+    for step in (None, 0):
+        registry.move_release(release.id, "experiment", reason="x", actor="controller", step=step)
+    times = (0, 0, 90, *(0,) * 44, 10, *(0,) * 14)
+    counts = ArmCounts(arm="challenger", requests=101, failed=1, times=times)
+    registry.record_arms(release.id, "one", [counts])
+    text = client.get(page).text
+    assert "30 % by header X-User-Id" in text
+    row = text[text.index('<th scope="row">challenger') :].split("</tr>")[0]
+    assert re.findall(r"<td>([^<]*)</td>", row) == ["101", "1", "0.156 ms", "3.59 s"]
+    assert challenger in row
+
+    post(client, f"{page}/end-experiment", winner="champion", reason="fewer orders")
+    (excluded,) = registry.exclusions(DEPLOYMENT)
+    assert (excluded.envelope_id, excluded.actor) == (challenger, "ann")
+    assert "fewer orders" in excluded.reason
+    registry.move_release(release.id, "rolled_back", reason="it lost", actor="ann")
+    assert "The challenger wins" in text
+    assert "The challenger wins" not in client.get(page).text, "it has ended"
+    post(client, f"{page}/allow", envelope_id=challenger)
+    state["deployments"] = {DEPLOYMENT: {}}
+    registry.apply_state(DesiredState.model_validate(state), actor="ann")
+
+
 def test_a_wrong_form_changes_nothing(client: httpx.Client, filled: Filled) -> None:
     origin = {"origin": origin_of(client)}
     for path, form, says in [
@@ -251,6 +294,8 @@ def test_a_wrong_form_changes_nothing(client: httpx.Client, filled: Filled) -> N
         (f"/models/{filled.ids[0]}/tags", {"key": ""}, "key"),
         (f"/deployments/{DEPLOYMENT}/explode", {}, "explode"),
         (f"/deployments/{DEPLOYMENT}/rollback", {"to": "nothing"}, "nothing"),
+        (f"/deployments/{DEPLOYMENT}/end-experiment", {"winner": "me"}, "winner"),
+        (f"/deployments/{DEPLOYMENT}/end-experiment", {"winner": "champion"}, "no experiment"),
     ]:
         answer = client.post(path, data=form, headers=origin)
         assert answer.status_code in (400, 404), path

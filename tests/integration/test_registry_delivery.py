@@ -6,6 +6,7 @@ import itertools
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ from envelope.config import (
     RuleConfig,
 )
 from envelope.errors import ConfigError, EnvelopeError, ModelNotFound
-from envelope.registry import Made, Registry, StaleRelease, StaleState
+from envelope.registry import ArmCounts, Made, Registry, StaleRelease, StaleState
 from envelope.registry.releases import TRANSITIONS
 from tests.manifests import a_manifest
 
@@ -415,3 +416,52 @@ def test_two_controllers_make_a_deployment_once(registry: Registry) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         assert sum(pool.map(make, range(8))) == 1
+
+
+# --- experiments
+
+
+def in_an_experiment(registry: Registry) -> str:
+    registry.apply_state(STATE, actor="ann")
+    release = registry.request_deploy("ltv", save(registry), actor="bob")
+    for state in ("gated", "experiment"):
+        registry.move_release(release.id, state, reason="x", actor="controller")
+    registry.move_release(release.id, "experiment", reason="begins", actor="controller", step=0)
+    return release.id
+
+
+def test_counts_of_arms_are_added_up_over_countings(registry: Registry) -> None:
+    release_id, last = in_an_experiment(registry), registry.last_change()
+    assert registry.arms(release_id) == []
+
+    def counts(arm: Any, requests: int, times: tuple[int, ...]) -> ArmCounts:
+        return ArmCounts(arm=arm, requests=requests, failed=1, times=times)
+
+    first = [counts("champion", 5, (4, 0)), counts("challenger", 2**40, (3, 1))]
+    registry.record_arms(release_id, "one", [counts("champion", 3, (2, 0))])
+    registry.record_arms(release_id, "one", first)  # it has gone on, or is said once more
+    registry.record_arms(release_id, "two", [counts("champion", 10, (0, 8, 1))])
+    assert registry.arms(release_id) == [
+        first[1],
+        ArmCounts(arm="champion", requests=15, failed=2, times=(4, 8, 1)),
+    ]
+    assert registry.last_change() == last, "it is no change of what is wanted"
+
+
+@pytest.mark.parametrize("winner", ["champion", "challenger"])
+def test_an_experiment_is_ended_once_by_whoever_is_first(registry: Registry, winner: Any) -> None:
+    release_id = in_an_experiment(registry)
+    release = registry.end_experiment("ltv", winner, reason="orders", actor="eve")
+    assert release.id == release_id
+    if winner == "challenger":
+        assert release.state == "starting"
+        assert registry.release_events(release_id)[-1].actor == "eve"
+        with pytest.raises(ConfigError, match="there is no experiment on ltv"):
+            registry.end_experiment("ltv", winner, reason="orders", actor="ann")
+    else:
+        (exclusion,) = registry.exclusions("ltv")
+        assert (exclusion.envelope_id, exclusion.actor) == (release.envelope_id, "eve")
+        assert exclusion.reason == "the champion won the experiment: orders"
+        assert registry.deployments()[0].pin_envelope_id is None, "it was pinned to the challenger"
+    with pytest.raises(ConfigError, match="there is no deployment 'nope'"):
+        registry.end_experiment("nope", winner, reason="x", actor="ann")
