@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 import ray
@@ -18,6 +20,7 @@ import ray
 from envelope.connection import connect, disconnect
 from envelope.errors import ClusterError
 from ray_runtime import apps
+from ray_runtime.assignment import is_in_share
 from ray_runtime.shares import NAME, NAMESPACE, read_traffic
 from tests.cluster.conftest import Platform, leave
 from tests.cluster.deployments import replica_pids, save, times
@@ -55,6 +58,15 @@ rules:
   {name}: {{query: "tags.for = '{name}'", deploy_to: {name}}}
 """
 
+EXPERIMENT = """
+deployments:
+  {name}:
+    start_timeout_s: 60
+    rollout: {{strategy: experiment, share: 50, sticky: {{header: X-User-Id}}, min_requests: 10}}
+rules:
+  {name}: {{query: "tags.for = '{name}'", deploy_to: {name}}}
+"""
+
 
 @pytest.fixture
 def delivery(
@@ -68,7 +80,7 @@ def delivery(
             monkeypatch.setenv(name, value)
     name = request.node.name.removeprefix("test_")[:40].strip("_")
     delivery = Delivery(platform, connect(platform.settings), name)
-    state = SHADOW if "shadow" in name else CANARY
+    state = SHADOW if "shadow" in name else EXPERIMENT if "experiment" in name else CANARY
     if "nobody" in name:
         state = state.replace("requests: 20", "minutes: 5")
     (tmp_path / "state.yaml").write_text(state.format(name=name))
@@ -197,6 +209,42 @@ def test_nobody_notices_that_the_shares_or_the_challenger_die(delivery: Delivery
         time.sleep(2)  # what came after is asked for answers as well
     assert load.report.failed == 0, load.report
     assert set(load.report.answered) == {first, second}
+
+
+def test_an_experiment_keeps_its_callers_until_it_is_ended(delivery: Delivery) -> None:
+    first, second = save(times(1.0)), save(times(2.0))
+    delivery.tag(first)
+    delivery.wait_until_live(first)
+    with Load(f"{delivery.url}/v0/query", BODY, rate=40) as load:
+        delivery.tag(second)
+        delivery.platform.connect()
+        delivery.wait(lambda: _percent(delivery) == 50)
+        delivery.wait(lambda: any(_answered(delivery, user) == second for user in range(10)))
+        key = f"{delivery.releases()[-1].id}/0"
+        expected = {
+            user: second if is_in_share(key, str(user), 50) else first for user in range(20)
+        }
+        assert set(expected.values()) == {first, second}
+        for _ in range(3):
+            assert {user: _answered(delivery, user) for user in expected} == expected
+        delivery.command("experiment", "end", delivery.name, "--winner", "challenger")
+        delivery.wait_until_live(second)
+        assert {_answered(delivery, user) for user in expected} == {second}
+    assert load.report.failed == 0, load.report
+    shown = json.loads(delivery.command("experiment", "show", delivery.name, "--json"))
+    asked = {arm["arm"]: (arm["requests"], arm["failed"]) for arm in shown["arms"]}
+    of_second = sum(each == second for each in expected.values())
+    assert asked["challenger"][0] >= 3 * of_second
+    assert asked["champion"][0] >= 3 * (20 - of_second)
+    assert asked["outside"][0] > 0, "the load has no key"
+    assert [failed for _, failed in asked.values()] == [0, 0, 0]
+
+
+def _answered(delivery: Delivery, user: int) -> str:
+    headers = {"X-User-Id": str(user)}
+    answer = httpx.post(f"{delivery.url}/v0/query", content=BODY, headers=headers, timeout=30)
+    assert answer.status_code == 200, answer.text
+    return answer.headers["x-envelope-id"]
 
 
 def _percent(delivery: Delivery) -> float | None:
