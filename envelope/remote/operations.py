@@ -142,6 +142,7 @@ OPERATIONS: Mapping[str, Operation] = {
             ("release", "GET", "/releases/{release_id}"),
             ("release_events", "GET", "/releases/{release_id}/events"),
             ("arms", "GET", "/releases/{release_id}/arms"),
+            ("gate_runs", "GET", f"{DEPLOYMENT}/gate-runs/{{envelope_id}}"),
         ),
         *_of(
             "author",

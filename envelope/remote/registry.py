@@ -12,6 +12,7 @@ from envelope.errors import ConfigError
 from envelope.manifest import Manifest
 from envelope.registry import EnvelopeRow, History, Lease, MetricPoint, Registry, Token, parse
 from envelope.registry.envelopes import FIRST_PAGE, PAGE
+from envelope.registry.gate_runs import GateRun, RunState
 from envelope.registry.metrics import MetricKind, check_time
 from envelope.remote import wire
 from envelope.remote.client import Client, actor_headers, segment
@@ -142,6 +143,26 @@ class RemoteRegistry(Registry):
 
     def led_by(self, epoch: int) -> Registry:
         """Raise ConfigError: a leader's writes are fenced in the database."""
+        raise _needs_database()
+
+    def ask_gate_run(
+        self,
+        deployment: str,
+        envelope_id: str,
+        gate: str,
+        *,
+        spec: Mapping[str, Any],
+        actor: str,
+    ) -> bool:
+        """Raise ConfigError: what runs on the cluster is what a controller asks for."""
+        raise _needs_database()
+
+    def gate_runs_under_way(self) -> list[GateRun]:
+        """Raise ConfigError: what runs on the cluster is followed by a controller."""
+        raise _needs_database()
+
+    def record_gate_run(self, run: GateRun, state: RunState, reason: str, *, actor: str) -> bool:
+        """Raise ConfigError: what runs on the cluster is followed by a controller."""
         raise _needs_database()
 
     def token_of(self, secret: str) -> Token | None:

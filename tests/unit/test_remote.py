@@ -27,7 +27,16 @@ from envelope.remote.operations import OPERATIONS
 from envelope.remote.problems import KINDS, error_of, problem_of
 from envelope.remote.registry import RemoteRegistry
 
-OF_CONTROLLERS = {"claim_lease", "renew_lease", "resign_lease", "led_by"}
+OF_CONTROLLERS = {
+    "claim_lease",
+    "renew_lease",
+    "resign_lease",
+    "led_by",
+    "ask_gate_run",
+    "gate_runs_under_way",
+    "record_gate_run",
+}
+SAY_NOTHING_NEW = {"beat", "record_arms"}  # of a controller; no change of anybody's
 NOT_BY_A_TABLE = OF_CONTROLLERS | {
     "token_of",
     "close",
@@ -58,6 +67,8 @@ def test_a_controller_is_sent_to_the_database() -> None:
         registry.claim_lease("one", host="here", pid=1, ttl_s=1.0)
     with pytest.raises(ConfigError, match="needs the registry's database"):
         registry.led_by(1)
+    with pytest.raises(ConfigError, match="needs the registry's database"):
+        registry.gate_runs_under_way()
 
 
 def test_no_two_operations_are_the_same_request() -> None:
@@ -68,8 +79,8 @@ def test_no_two_operations_are_the_same_request() -> None:
 def test_what_only_reads_is_a_get_and_what_writes_names_its_actor() -> None:
     for operation in OPERATIONS.values():
         takes_actor = "actor" in operation.signature.parameters
-        is_beat = operation.name == "beat"
-        assert takes_actor or is_beat == (operation.verb != "GET"), operation.name
+        is_silent = operation.name in SAY_NOTHING_NEW
+        assert takes_actor or is_silent == (operation.verb != "GET"), operation.name
 
 
 @pytest.mark.parametrize(
