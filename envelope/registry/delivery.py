@@ -172,12 +172,12 @@ def _prune_deployments(writer: Writer, state: DesiredState) -> list[str]:
         is_made = row.made_of is not None and row.made_of.template in templates
         made_of = row.made_of if is_made else makers.get(name)
         if made_of is None:
-            remove(writer, name)
+            remove(writer, name, with_template=True)
             lines.append(f"deployment {name}: undeployed")
-        else:
-            config = config_of(writer.connection, made_of.template)
-            lines += write_deployment(writer, name, config, row, is_made=True)
-        if made_of != row.made_of or made_of is None:
+            continue
+        config = config_of(writer.connection, made_of.template)
+        lines += write_deployment(writer, name, config, row, is_made=True)
+        if made_of != row.made_of:
             set_made_of(writer, name, made_of, is_made=True)
     return lines
 

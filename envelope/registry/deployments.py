@@ -114,9 +114,9 @@ def make_deployment(
     return True
 
 
-def set_made_of(writer: Writer, name: str, made_of: Made | None, *, is_made: bool) -> None:
+def set_made_of(writer: Writer, name: str, made_of: Made, *, is_made: bool) -> None:
     """Say what a deployment is made of; see `DeploymentRow`."""
-    words = made_of and {"template": made_of.template, "tags": dict(made_of.tags)}
+    words = {"template": made_of.template, "tags": dict(made_of.tags)}
     _change_deployment(writer, name, {"made_of": words, "is_made": is_made}, made_of=words)
 
 
@@ -209,10 +209,14 @@ def unpin(writer: Writer, deployment: str) -> None:
         _change_deployment(writer, deployment, row, pin=[old, None])
 
 
-def remove(writer: Writer, deployment: str) -> None:
-    """Want the deployment gone, its pin too. Raises ConfigError if unknown."""
+def remove(writer: Writer, deployment: str, *, with_template: bool = False) -> None:
+    """Want the deployment gone, its pin too. Raises ConfigError if unknown.
+
+    with_template: it comes back once a template makes it.
+    """
     if not existing_deployment(writer, deployment).is_removed:
         row = {"pin_envelope_id": None, "pin_until": None, "pinned_by": None, "is_removed": True}
+        row |= {"made_of": None, "is_made": True} if with_template else {}
         _change_deployment(writer, deployment, row, is_removed=[False, True])
 
 
