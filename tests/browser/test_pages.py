@@ -224,11 +224,11 @@ def test_a_deployment_is_configured_by_a_form_with_its_yaml_beside_it(
     page.get_by_role("link", name="Edit the configuration").click()
     shown = page.get_by_role("region", name="Preview").locator("pre")
     expect(shown).to_contain_text("auc >= 0.5")
-    page.get_by_label("timeout_s", exact=True).fill("1,5")
+    page.locator("[name=timeout_s]").fill("1,5")
     expect(page.locator("[data-fault=timeout_s]")).to_have_text(
         "write a number, with a point for decimals"
     )
-    page.get_by_label("timeout_s", exact=True).fill("1.5")
+    page.locator("[name=timeout_s]").fill("1.5")
     expect(shown).to_contain_text("timeout_s: 1.5")
     page.get_by_label("strategy").select_option("canary")
     expect(page.locator("[data-fault=rollout]")).to_contain_text("`canary` needs `steps`")
@@ -239,7 +239,7 @@ def test_a_deployment_is_configured_by_a_form_with_its_yaml_beside_it(
     second = page.get_by_role("group", name="rollout.steps 2")
     second.get_by_label("share").fill("50")
     second.get_by_label("requests").fill("1000")
-    page.get_by_label("timeout_s", exact=True).press("Enter")
+    page.locator("[name=timeout_s]").press("Enter")
     expect(page.locator("pre").last).to_contain_text("requests: 1000")
     (row,) = filled.connection.registry.deployments()
     assert (row.config.timeout_s, len(row.config.rollout.steps)) == (1.5, 2)
