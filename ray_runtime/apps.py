@@ -267,7 +267,7 @@ def _scale(spec: AppSpec, version: str, known: Any) -> dict[str, Any]:
         return {"num_replicas": config.num_replicas, "max_queued_requests": -1}
     running, earlier = 0, None
     for one in known.deployments.values() if known is not None else ():
-        told, running = one.deployment_config.autoscaling_config, one.target_num_replicas
+        told, running = _autoscaling(one), one.target_num_replicas
         is_same = _variables(one).get(VERSION_VARIABLE) == version
         if is_same and told is not None and observed_scale(running, told) == scale_of(config):
             earlier = told["initial_replicas"]
@@ -288,6 +288,12 @@ def _variables(deployment: Any) -> Mapping[str, str]:
     runtime_env = getattr(deployment.deployment_config.ray_actor_options, "runtime_env", None) or {}
     found: Mapping[str, str] = runtime_env.get("env_vars", {})
     return found
+
+
+def _autoscaling(deployment: Any) -> Mapping[str, Any] | None:
+    """Return how load decides the number of replicas; None where it does not."""
+    told = deployment.deployment_config.autoscaling_config
+    return told if isinstance(told, Mapping) else None  # Serve's DEFAULT is neither
 
 
 def _options(spec: AppSpec) -> ReplicaOptions:
@@ -335,7 +341,7 @@ def _is_in_place(deployment: Any, asked_at: float) -> bool:
     running = [replica for replica in replicas if replica.state.value == "RUNNING"]
     stopping = sum(replica.state.value == "STOPPING" for replica in replicas)
     is_new = all(replica.start_time_s >= asked_at for replica in running)
-    if deployment.deployment_config.autoscaling_config is not None and running:
+    if _autoscaling(deployment) is not None and running:
         return is_new
     is_enough = len(running) == deployment.target_num_replicas
     return is_new and is_enough and len(running) + stopping == len(replicas)
@@ -343,7 +349,7 @@ def _is_in_place(deployment: Any, asked_at: float) -> bool:
 
 def _has_not_woken(deployment: Any) -> bool:
     """Whether the first replica could not start after there was none. Serve goes on trying."""
-    scaling = deployment.deployment_config.autoscaling_config
+    scaling = _autoscaling(deployment)
     may_be_none = scaling is not None and scaling.get("min_replicas") == 0
     is_failing = deployment.status_trigger.value == "REPLICA_STARTUP_FAILED"
     return may_be_none and is_failing and not _may_answer(deployment)
@@ -364,8 +370,7 @@ def _observed(name: str, app: Any) -> ObservedApp:
         running += sum(replica.state == "RUNNING" for replica in one.replicas)
         target += one.target_num_replicas
         if version is not None:
-            told = one.deployment_config.autoscaling_config
-            scale = observed_scale(one.target_num_replicas, told)
+            scale = observed_scale(one.target_num_replicas, _autoscaling(one))
     status = _STATUSES[app.status.value]
     asked_at = app.last_deployed_time_s
     if status == "starting" and deployments:
